@@ -13,6 +13,7 @@ mod window;
 
 use crate::expect::{Expectation, Limit, Metric};
 use crate::metrics::lateness::{self, Feed, Work};
+use crate::metrics::meta::SeenFrom;
 use crate::results::Evidence;
 use crate::results::read::FIRST_VERSION;
 use crate::results::record::{ExpectationRow, Verdict};
@@ -45,7 +46,10 @@ pub fn judge(evidence: &Evidence, expectations: &[Expectation]) -> Verdict {
     }
     let saturated = saturation(evidence, expectations);
     reasons.extend(saturated.clone());
-    let nobody = evidence.ready == Some(0) && evidence.planned.values().any(|clients| *clients > 0);
+    let real = evidence.seen_from != SeenFrom::Client;
+    // Nobody plans real clients, and they are waited for all the same.
+    let expected = real || evidence.planned.values().any(|clients| *clients > 0);
+    let nobody = evidence.ready == Some(0) && expected;
     let broken = evidence.aborted || !evidence.lost.is_empty() || !evidence.unreliable.is_empty();
     let outcome = match () {
         () if broken || saturated.is_some() => Outcome::Inconclusive,
@@ -56,7 +60,11 @@ pub fn judge(evidence: &Evidence, expectations: &[Expectation]) -> Verdict {
     };
     if nobody {
         // An expectation may fail all the same, as of handshakes that were pending for too long: then there is something to judge by.
-        let rest = if outcome == Outcome::Fail { "" } else { ": the server cannot be judged" };
+        let rest = match outcome {
+            Outcome::Fail => "",
+            _ if real => ": the clients cannot be judged",
+            _ => ": the server cannot be judged",
+        };
         reasons.push(format!("no client became ready{rest}"));
     }
     for (expectation, finding) in judged.iter().filter(|(_, finding)| finding.outcome != Outcome::Pass) {

@@ -1,7 +1,7 @@
 //! Real clients, whom no plan counts: numbered as they come, recorded by whoever has the other end of their connections, and made the results of a
 //! run when all is over.
 //!
-//! `serve` and `proxy` tell it what happens on sockets; it knows none. Nothing that only a client sees is ever told: where nobody looked there is no
+//! `serve` tells it what happens on sockets; it knows none. Nothing that only a client sees is ever told: where nobody looked there is no
 //! data, and that is no pass. The population is open and bounded: what comes beyond [`CONNECTIONS_MAX`] is missing, and the results say so.
 
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage, Stages};
@@ -11,7 +11,8 @@ use crate::metrics::meta::RealClients;
 use crate::metrics::{Recorder, Results, Status};
 use crate::observer::Observer;
 use crate::plan::{Cohort, FAULTS_MAX, Fault, Pick, Plan, Repeat, Schedule, Select};
-use crate::scenario::{self, Errors, Overrides, Source};
+use crate::scenario::{self, DURATION_MAX, Errors, Overrides, Source};
+use crate::seed::Seed;
 use crate::ws::handshake::own_headers::Id;
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard};
@@ -19,7 +20,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// Connections that are recorded; further ones are not, which is an event.
-pub const CONNECTIONS_MAX: u64 = 100_000;
+pub const CONNECTIONS_MAX: u32 = 100_000;
 /// Events that are kept; further ones are not, which is an event. About 150 MB.
 const EVENTS_MAX: usize = 1_000_000;
 /// The cohort of all real clients.
@@ -40,7 +41,7 @@ struct WitnessLog {
     /// Clients that can be known again, and the connections of each.
     known: HashMap<Box<str>, (ClientIndex, u32)>,
     clients: u32,
-    connections: u64,
+    connections: ConnectionCount,
     /// What was done to connections, each once.
     faults: Vec<Injection>,
     /// What is missing of the results, in words.
@@ -58,6 +59,24 @@ pub struct WitnessedRun {
     pub target: String,
     /// Root of the random streams of what was done to them.
     pub seed: u64,
+}
+
+/// Connections of real clients so far, up to [`CONNECTIONS_MAX`].
+#[derive(Debug, Default)]
+pub(crate) struct ConnectionCount(u32);
+
+impl ConnectionCount {
+    /// One more: its number, from 0.
+    ///
+    /// # Errors
+    /// There are too many, and this is what the results say of it.
+    pub(crate) fn one_more(&mut self) -> Result<u32, String> {
+        if self.0 >= CONNECTIONS_MAX {
+            return Err(format!("more than {CONNECTIONS_MAX} connections came: the others are missing from all results"));
+        }
+        self.0 += 1;
+        Ok(self.0 - 1)
+    }
 }
 
 impl WitnessLog {
@@ -96,11 +115,10 @@ impl Witness {
         if log.end.is_some() {
             return None;
         }
-        if log.connections >= CONNECTIONS_MAX {
-            log.misses(format!("more than {CONNECTIONS_MAX} connections came: the others are missing from all results"));
+        if let Err(what) = log.connections.one_more() {
+            log.misses(what);
             return None;
         }
-        log.connections += 1;
         let next = ClientIndex(log.clients);
         let (client, number) = match who.filter(|_| self.real.identified) {
             Some(who) => {
@@ -161,11 +179,6 @@ impl Witness {
         self.log().end.get_or_insert(at);
     }
 
-    /// Connections that began so far.
-    pub fn connections(&self) -> u64 {
-        self.log().connections
-    }
-
     /// All that was seen until now, which is its end, and the plan that it is held against: no clients, and the faults that were carried out.
     ///
     /// # Errors
@@ -187,9 +200,10 @@ impl Witness {
 
     fn plan(&self, run: &WitnessedRun, length: Duration, faults: &[Injection]) -> Result<Plan, Errors> {
         let WitnessedRun { name, target, seed } = run;
-        let ms = length.as_millis().max(1);
+        // No scenario may be as long as this may have been, nor have every seed: what it was is set below.
+        let (ms, most) = (length.min(DURATION_MAX).as_millis().max(1), (*seed).min(i64::MAX as u64));
         let text = format!(
-            "duration = \"{ms}ms\"\nseed = {seed}\ntarget.url = {{ address = {target:?}, probe = false }}\n\n[clients.{COHORT}]\ncount = 1\nreconnect = \"none\"\ntraffic = {{ listen = true }}\n"
+            "duration = \"{ms}ms\"\nseed = {most}\ntarget.url = {{ address = {target:?}, probe = false }}\n\n[clients.{COHORT}]\ncount = 1\nreconnect = \"none\"\ntraffic = {{ listen = true }}\n"
         );
         let source = Source::Text { name: name.clone(), text };
         let plan = open_plan(scenario::load(&source, &Overrides::default())?, self.real);
@@ -203,7 +217,7 @@ impl Witness {
             select: select.clone(),
             new: true,
         };
-        Ok(Plan { duration: length, faults: faults.iter().enumerate().map(fault).collect(), ..plan })
+        Ok(Plan { duration: length, seed: Seed(*seed), faults: faults.iter().enumerate().map(fault).collect(), ..plan })
     }
 }
 
@@ -222,7 +236,7 @@ pub(crate) fn open_plan(mut plan: Plan, real: RealClients) -> Plan {
     plan.cohorts.truncate(1);
     for cohort in &mut plan.cohorts {
         let (name, label) = (COHORT.to_owned(), "their own".to_owned());
-        *cohort = Cohort { name, first: 0, count: 0, reconnect_label: label, script: None, data: None, ..cohort.clone() };
+        *cohort = Cohort { name, first: 0, count: 0, reconnect_label: label, heartbeat: None, script: None, data: None, ..cohort.clone() };
     }
     if !real.identified {
         plan.notices.push(

@@ -3,7 +3,6 @@
 mod artifacts;
 pub mod calibrate;
 pub mod capacity;
-mod certificate;
 pub mod check;
 pub mod console;
 mod execute;

@@ -1,6 +1,5 @@
 //! `closestorm serve`: an echo server that misbehaves as the URL says, until Ctrl-C.
 
-use super::certificate::identity;
 use super::console::print;
 use super::exit::{OK, Usage};
 use super::serve_scenario;
@@ -10,6 +9,8 @@ use crate::cli::Serve;
 use crate::metrics::meta::{RealClients, SeenFrom};
 use crate::seed::Seed;
 use crate::serve::StepServer;
+use crate::transport::tls::Identity;
+use crate::transport::tls_error::TlsError;
 use crate::witness::{Witness, WitnessedRun};
 use anyhow::Context;
 use std::net::SocketAddr;
@@ -30,7 +31,7 @@ pub fn main(args: &Serve) -> anyhow::Result<u8> {
     if let Some(scenario) = &args.scenario {
         return serve_scenario::main(args, scenario, address);
     }
-    let identity = identity(args, args.tls)?;
+    let identity = args.tls.then(|| identity(args)).transpose()?;
     let seed_number = args.seed.unwrap_or(SEED);
     let stop = Stop::listen().context("cannot listen for signals")?;
     let quiet = args.quiet;
@@ -71,6 +72,11 @@ pub fn main(args: &Serve) -> anyhow::Result<u8> {
         eprintln!("stopped after {} WebSocket connections", server.begun());
     }
     Ok(stop.code().unwrap_or(OK))
+}
+
+/// The certificate of `--tls`.
+pub(super) fn identity(args: &Serve) -> Result<Identity, TlsError> {
+    Identity::from_files_or_made(args.cert.as_deref().zip(args.key.as_deref()))
 }
 
 /// Where to listen: on loopback, or where `--bind` says, with a warning.

@@ -1,15 +1,14 @@
 //! `closestorm serve --scenario`: faults by schedule, for real clients.
 
-use super::certificate::identity;
 use super::console::{self, print};
-use super::execute::print_result;
 use super::exit::{self, Usage};
+use super::serve::identity;
 use super::signals::Stop;
-use crate::api::{Scratch, check_instances, save};
-use crate::cli::{Format, Serve};
+use super::witnessed::conclude;
+use crate::api::{Scratch, check_instances};
+use crate::cli::Serve;
 use crate::metrics::Status;
 use crate::plan::{Plan, Target};
-use crate::results::evidence::Evidence;
 use crate::results::folder::Folder;
 use crate::results::manifest;
 use crate::results::usage::Baseline;
@@ -19,7 +18,7 @@ use crate::scenario::Overrides;
 use crate::sut::RealPlace;
 use crate::sut::error::RunError;
 use crate::transport::tls::Identity;
-use crate::verdict::{exit_code, judge};
+use crate::verdict::exit_code;
 use anyhow::Context;
 use std::io;
 use std::net::SocketAddr;
@@ -62,15 +61,7 @@ pub(super) fn main(args: &Serve, scenario: &str, listen: SocketAddr) -> anyhow::
         }
     };
     results.usage.add(usage.used());
-    let verdict = judge(&Evidence::of(&results), &plan.expectations);
-    if let Some(folder) = folder {
-        let summary = save(&folder, &results, None, &plan, &verdict, &manifest)?;
-        let dir = folder.finish()?;
-        if !args.quiet {
-            print_result(&summary, Format::Text, &dir)?;
-        }
-    }
-    results.check_ledger().context("the counts are inconsistent: this is a bug in closestorm, please report it with the run folder")?;
+    let verdict = conclude(folder, &results, &plan, &manifest, args.quiet)?;
     let signalled = stop.code().filter(|_| results.status == Status::Aborted);
     Ok(signalled.unwrap_or_else(|| if plan.expectations.is_empty() { exit::OK } else { exit_code(&verdict) }))
 }
@@ -84,7 +75,7 @@ fn with_tls(mut plan: Plan, args: &Serve) -> anyhow::Result<(Plan, Option<Identi
         }
         Target::Command(_) | Target::Url(_) => false,
     };
-    let identity = identity(args, tls)?;
+    let identity = tls.then(|| identity(args)).transpose()?;
     if let Some(identity) = &identity {
         // Before a process is started with it.
         identity.server(None)?;

@@ -85,7 +85,7 @@ impl RunContext {
         let telling = journal.clone();
         let tell = move |what: &str| telling.record(&Event::LoadLimit { what: what.to_owned() });
         let caps = RateCap::of(&plan.limits.caps(fleet.is_here()), shard, tell);
-        let (follows, leads) = (false, clients.is_none());
+        let (follows, leads, real) = (false, clients.is_none(), fleet.is_of_real);
         let (under_way, dead_paths) = (UnderWayFirings::default(), dead_paths::DeadPaths::default());
         let start_wall_us = journal.start_wall_us();
         Ok(Arc::new(RunContext {
@@ -100,7 +100,7 @@ impl RunContext {
             crew,
             follows,
             leads,
-            real: false,
+            real,
             marked,
             forms,
             connect_permits: turns,

@@ -81,8 +81,6 @@ impl DistributionSeries {
             self.around.iter_mut().for_each(|around| around.count(us, n));
             interval.record_n(us, n);
         }
-        // A storm comes once in a while, and hundreds of series would keep the room that it took.
-        self.pending.shrink_to(PENDING_KEPT);
     }
 }
 
@@ -172,7 +170,12 @@ impl Distributions {
         let width = self.faults + 1;
         let all = self.series.iter_mut().enumerate().flat_map(|(row, list)| list.iter_mut().map(move |of| (row, of)));
         for (key, series) in all.map(|(row, (fault, series))| (row * width + usize::from(*fault), series)) {
-            if series.pending.is_empty() && series.interval.as_ref().is_none_or(|interval| interval.count() == 0) {
+            let counted = series.interval.as_ref().is_some_and(|interval| interval.count() > 0);
+            if !counted && series.pending.len() <= PENDING_KEPT {
+                // A storm comes once in a while, and hundreds of series would keep the room that it took.
+                series.pending.shrink_to(PENDING_KEPT);
+            }
+            if !counted && series.pending.is_empty() {
                 continue;
             }
             let mut own = series.interval.take();

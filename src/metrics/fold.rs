@@ -5,6 +5,7 @@ use super::attempts::AttemptStep;
 use super::ending::Suffered;
 use super::latency::micros;
 use super::losses::{FORGOTTEN, OutageLoss};
+use super::meta::SeenFrom;
 use super::metric::TimeMetric;
 use super::outage::{Acted, SLACK_US};
 use super::peak::Attempt;
@@ -68,6 +69,10 @@ impl Recorder {
 
     /// Connections that a fault has killed and whose clients think them open when the measurement ends at `at`.
     pub(super) fn unnoticed(&mut self, at: u64) {
+        if self.meta.seen_from() == SeenFrom::Server {
+            // What a real client thinks nobody saw.
+            return;
+        }
         for (row, client) in self.outages.clients.each() {
             let acted = self.outages.injected(row, client.attempts).filter(|_| client.is(OPEN));
             let Some(acted) = acted.filter(|acted| self.is_dead(*acted)) else { continue };
@@ -435,6 +440,7 @@ impl Recorder {
             return;
         }
         self.closed(at, row);
+        ending.into_iter().for_each(|ending| self.pong_deadline(at, Side::Server, row, connection, ending));
         let acted = self.outages.injected(row, connection.0);
         self.endings.seen_by_server((at, self.timeline.start_of(at)), self.cohort(row), ending, acted);
     }

@@ -106,9 +106,6 @@ impl Losses {
         let told = client.forgotten.is_some();
         if client.gaps.len() == GAPS {
             client.forgotten = client.gaps.pop_front().map(|gap| gap.at);
-        } else if client.gaps.len() == client.gaps.capacity() {
-            // Grown by doubling it would have twice the room that it may use.
-            client.gaps.reserve_exact((client.gaps.len().max(2)).min(GAPS - client.gaps.len()));
         }
         client.gaps.push_back(gap);
         client.forgotten.is_some() && !told

@@ -165,8 +165,11 @@ fn ledger(summary: &Summary) -> Table {
     let mut table = Table::new(1, &head);
     let row = |name: &str, a: &Attempts| {
         let n = &a.counts;
-        let counts = [n.total, n.opened, n.refused, n.timed_out, n.rejected, n.failed, n.abandoned, a.peak_per_s];
-        std::iter::once(name.to_string()).chain(counts.map(number::count)).collect()
+        let (mut row, unseen) = (vec![name.to_string()], summary.is_of_real());
+        row.extend([n.total, n.opened].map(number::count));
+        row.extend([n.refused, n.timed_out].map(|count| if unseen { phrase::dash(None) } else { number::count(count) }));
+        row.extend([n.rejected, n.failed, n.abandoned, a.peak_per_s].map(number::count));
+        row
     };
     for (name, cohort) in summary.cohorts.iter().filter(|(_, cohort)| cohort.attempts.counts.total > 0) {
         table.rows.push(row(name, &cohort.attempts));
@@ -307,7 +310,8 @@ fn faults(summary: &Summary) -> Table {
     for fault in &summary.faults {
         let at = |ms: Option<u64>| phrase::dash(ms.map(|ms| ms * 1000));
         let mut row = vec![fault.id.clone(), fault.kind.clone(), fault.side.clone(), at(fault.at_ms), at(fault.until_ms)];
-        row.extend([fault.fired, fault.selected, fault.injected, fault.recovered].map(number::count));
+        row.extend([fault.fired, fault.selected, fault.injected].map(number::count));
+        row.push(if summary.seen_from == SeenFrom::Server { phrase::dash(None) } else { number::count(fault.recovered) });
         row.extend([phrase::dash(fault.reconnect_us.p50), phrase::dash(fault.reconnect_us.p99)]);
         table.rows.push(row);
     }

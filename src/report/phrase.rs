@@ -143,8 +143,7 @@ pub(super) fn wire(code: Option<u16>) -> String {
     }
 }
 
-/// Yes or a dash.
-/// Who saw the clients, where they are real ones.
+/// Where the clients were, and where they are real ones, who saw them.
 pub(super) fn world(summary: &Summary) -> &'static str {
     match summary.seen_from {
         _ if summary.simulated => "simulated",
@@ -154,6 +153,7 @@ pub(super) fn world(summary: &Summary) -> &'static str {
     }
 }
 
+/// Yes or a dash.
 pub(super) fn yes(value: bool) -> String {
     if value { "yes" } else { "—" }.to_string()
 }

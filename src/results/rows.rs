@@ -47,7 +47,8 @@ pub struct TimelineRow {
 /// A row of `counts.csv`: how often something happened that started in one interval: an aligned second, or in a run of more than an hour several.
 /// What `closestorm check` counts expectations by.
 ///
-/// A connection that ended stands in it twice where both sides are known: once with `side` client, once with `side` server.
+/// A connection that ended stands in it twice where both sides are known: once with `side` client, once with `side` server; where neither is, once
+/// without.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct CountRow {
     /// Number of the aligned second, from 0, in which it started: an attempt began, a message was due, a connection ended; of several
@@ -69,7 +70,7 @@ pub struct CountRow {
     /// Of attempts that were rejected, and of HTTP requests: the HTTP status; empty for those beyond the 50 most frequent.
     #[serde(default)] // absent in older folders
     pub status: Option<u16>,
-    /// Of closes: whose account, `client` or `server`.
+    /// Of closes: whose account, `client` or `server`; empty where nobody tells, as of a real client's connection whose server was killed.
     pub side: Option<String>,
     /// Of closes: reported to that side's user.
     pub reported: Option<u16>,

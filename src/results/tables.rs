@@ -199,24 +199,28 @@ fn tally_row(meta: &RunMeta, what: Tally, row: CountRow) -> CountRow {
     CountRow { metric: metric.to_owned(), outcome, status, ..row }
 }
 
-/// An ending by the client's account and, where it is known, by the server's.
+/// An ending by the client's account and, where it is known, by the server's; where nobody tells of it, without a side.
 fn close_rows(meta: &RunMeta, second: u32, key: &EndingKey, count: u64) -> impl Iterator<Item = CountRow> {
-    let row = |side: &str, reported, wire, (tcp_end, tls_end): (TcpEnd, Option<TlsEnd>), clean| CountRow {
+    let untold = CountRow {
         fault: key.fault.map(|fault| meta.fault(fault)),
+        cause: Some(meta.cause(key.cause)),
+        ..count_row(second, "closes", meta.cohort(key.cohort), count)
+    };
+    let row = |side: &str, reported, wire, (tcp_end, tls_end): (TcpEnd, Option<TlsEnd>), clean| CountRow {
         side: Some(side.to_owned()),
         reported: Some(reported),
         wire,
-        cause: Some(meta.cause(key.cause)),
         tcp_end: Some(tcp_end.to_string()),
         tls_end: tls_end.map(|end| end.to_string()),
         clean: Some(clean),
-        ..count_row(second, "closes", meta.cohort(key.cohort), count)
+        ..untold.clone()
     };
     let client = key.client_code.zip(key.tcp_end);
     let client = client.map(|(code, end)| row("client", code, key.wire_received, (end, key.tls_end), key.clean));
     let server = |of: crate::metrics::ending::ServerSide| row("server", of.code, of.wire_received, (of.tcp_end, of.tls_end), of.clean);
     let server = key.server.map(server);
-    [client, server].into_iter().flatten()
+    let nobody = (client.is_none() && server.is_none()).then_some(untold);
+    [client, server, nobody].into_iter().flatten()
 }
 
 /// HTTP statuses that are told apart: the most frequent.

@@ -8,7 +8,7 @@ use crate::load::waiting::tell_servers;
 use crate::lock::lock;
 use crate::panics;
 use crate::plan::{Fault, Firing, Phase, Standing, draw_exactly};
-use crate::run::real;
+use crate::run::{TOLD_WITHIN, real};
 use crate::seed::Stream;
 use crate::server::protocol::ToServer;
 use crate::sut::error::RunError;
@@ -273,7 +273,7 @@ async fn one(shared: &Arc<RunContext>, firing: Firing, instance: u16, effect: &O
             match act_or_spare(shared, (firing, instance), killed).await {
                 Ok(at) => {
                     tell(shared, TargetEvent::Struck { firing, instance, at }).await;
-                    tell(shared, TargetEvent::Gone { instance }).await;
+                    gone(shared, instance).await;
                     sleep_until(journal.instant(at + *down)).await;
                     begin(NOT_BACK).by(fleet.start_again(instance, journal)).await
                 }
@@ -289,9 +289,9 @@ async fn one(shared: &Arc<RunContext>, firing: Firing, instance: u16, effect: &O
             let stopped = begin("it had not stopped before the end of the run").by(stopping);
             match act_or_spare(shared, (firing, instance), stopped).await {
                 Ok(()) => {
-                    let gone = journal.now();
-                    tell(shared, TargetEvent::Gone { instance }).await;
-                    sleep_until(journal.instant(gone + *down)).await;
+                    let at = journal.now();
+                    gone(shared, instance).await;
+                    sleep_until(journal.instant(at + *down)).await;
                     begin(NOT_BACK).by(fleet.start_again(instance, journal)).await
                 }
                 Err(error) => Err(error),
@@ -321,6 +321,15 @@ async fn one(shared: &Arc<RunContext>, firing: Firing, instance: u16, effect: &O
     if let Err(error) = done {
         journal.record(&not_carried_out(firing, format!("instance {instance}: {error}")));
     }
+}
+
+/// The processes of an instance are gone, and with them what clients think open.
+async fn gone(shared: &RunContext, instance: u16) {
+    if shared.real {
+        // What a server told before it was killed is how it was: only of the rest nobody tells.
+        shared.fleet.lines().last_words(instance, TOLD_WITHIN).await;
+    }
+    tell(shared, TargetEvent::Gone { instance }).await;
 }
 
 /// Does something to a process. Where that fails, nothing has happened to the connections that were marked for it.

@@ -51,7 +51,7 @@ pub fn for_real(plan: Plan) -> Plan {
     let mut plan = open_plan(plan, REAL);
     plan.notices.push(format!("{what} of the scenario: they do not come, and what it says of them is ignored"));
     // So many may come.
-    plan.cohorts.iter_mut().for_each(|cohort| cohort.count = u32::try_from(CONNECTIONS_MAX).unwrap_or(u32::MAX));
+    plan.cohorts.iter_mut().for_each(|cohort| cohort.count = CONNECTIONS_MAX);
     plan
 }
 
@@ -80,8 +80,7 @@ pub async fn run_real(
     let recorder = Recorder::of_real(&plan, REAL, plan.clients());
     let journal = Arc::new(SharedRecorder::open(recorder, plan.duration, clock, monotonic_ns()));
     let shared = RunContext::new(plan.clone(), Some(Shard::WHOLE), Hits::new(&plan, Shard::WHOLE), journal, fleet.clone(), crew);
-    let results = match shared.and_then(|mut shared| {
-        Arc::get_mut(&mut shared).into_iter().for_each(|shared| shared.real = true);
+    let results = match shared.and_then(|shared| {
         listening(&urls).map_err(RunError::Io)?;
         Ok(shared)
     }) {

@@ -5,32 +5,33 @@ use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage, Stages};
 use crate::load::context::RunContext;
 use crate::plan::Phase;
 use crate::server::protocol::{FromServer, ToServer};
-use crate::witness::CONNECTIONS_MAX;
+use crate::witness::ConnectionCount;
 use crate::ws::handshake::own_headers::Id;
 use std::time::Duration;
 
 /// Real clients so far.
 #[derive(Debug, Default)]
 pub(super) struct RealCount {
-    came: u64,
+    came: ConnectionCount,
     told: bool,
 }
 
 impl RealCount {
-    /// A real client asks for a WebSocket.
+    /// A real client asks for a WebSocket, or has failed before.
     pub(super) fn came(&mut self, shared: &RunContext, came: FromServer) {
         let FromServer::Came { instance, process, ticket, at_ns } = came else { return };
-        let (journal, client) = (&shared.journal, u32::try_from(self.came).unwrap_or(u32::MAX));
-        let id = (self.came < CONNECTIONS_MAX).then_some(Id { client: ClientIndex(client), connection: ConnectionNo(1) });
+        let (journal, number) = (&shared.journal, self.came.one_more().map(ClientIndex));
+        let id = number.as_ref().ok().map(|client| Id { client: *client, connection: ConnectionNo(1) });
         shared.fleet.answer((instance, process), ToServer::Numbered { ticket, id });
-        let Some(Id { client, .. }) = id else {
-            if !std::mem::replace(&mut self.told, true) {
-                let what = format!("more than {CONNECTIONS_MAX} connections came: the others are missing from all results");
-                journal.record(&Event::LoadLimit { what });
+        let client = match number {
+            Ok(client) => client,
+            Err(what) => {
+                if !std::mem::replace(&mut self.told, true) {
+                    journal.record(&Event::LoadLimit { what });
+                }
+                return;
             }
-            return;
         };
-        self.came += 1;
         let at = journal.offset(at_ns);
         shared.registry.slot(client).set(|place| {
             place.begin(at);
@@ -57,8 +58,8 @@ pub(super) fn told(shared: &RunContext, report: FromServer) {
             journal.record_at(at, &Event::Opened { client, connection, instance, tcp: none, tls: None, resumed: false, upgrade: none });
             journal.record_at(at, &Event::Ready { client, connection });
         }
-        FromServer::NotOpened { id, outcome, fault, at_ns } if is_in(shared, id.client, Phase::Upgrade) => {
-            failed(shared, id.client, outcome, fault, journal.offset(at_ns))
+        FromServer::NotOpened { id, stage, outcome, fault, at_ns } if is_in(shared, id.client, Phase::Upgrade) => {
+            failed(shared, id.client, (stage, outcome), fault, journal.offset(at_ns))
         }
         FromServer::Ended { id: Some(Id { client, connection }), ending, at_ns } if is_in(shared, client, Phase::Open) => {
             shared.registry.slot(client).set(|place| place.phase = None);
@@ -73,9 +74,9 @@ fn is_in(shared: &RunContext, client: ClientIndex, phase: Phase) -> bool {
     shared.registry.slot(client).place().phase == Some(phase)
 }
 
-fn failed(shared: &RunContext, client: ClientIndex, outcome: Outcome, fault: Option<u16>, at: Duration) {
+fn failed(shared: &RunContext, client: ClientIndex, (stage, outcome): (Stage, Outcome), fault: Option<u16>, at: Duration) {
     shared.registry.slot(client).set(|place| place.phase = None);
-    let (stage, times) = (Stage::Upgrade, Stages::default());
+    let times = Stages::default();
     shared.journal.record_at(at, &Event::AttemptFailed { client, stage, outcome, times, fault });
 }
 
@@ -93,7 +94,8 @@ pub(super) fn gone(shared: &RunContext, instance: u16) {
                 shared.journal.record_at(at, &Event::Orphaned { client, connection: ConnectionNo(place.connection) });
             }
             Some(Phase::Upgrade) => {
-                failed(shared, client, Outcome::Failed { why: "the server was gone before the answer".to_owned() }, None, at);
+                let outcome = Outcome::Failed { why: "the server was gone before the answer".to_owned() };
+                failed(shared, client, (Stage::Upgrade, outcome), None, at);
             }
             _ => {}
         }

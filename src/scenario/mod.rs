@@ -52,7 +52,7 @@ use tree::{Node, TomlValue, Variables};
 /// The run without `duration`.
 const DURATION: Duration = Duration::from_secs(10);
 /// The longest run; longer is a slip.
-const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+pub const DURATION_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The run without `seed`: always the same, so that two runs differ only where the user changed something.
 const SEED: u64 = 1;
 

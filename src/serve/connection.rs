@@ -7,7 +7,7 @@ use crate::plan::Firing;
 use crate::seed::Stream;
 use crate::serve::context::ServeContext;
 use crate::serve::http;
-use crate::serve::seen::{NO_TLS, SeenConnection};
+use crate::serve::seen::SeenConnection;
 use crate::serve::steps::{PathStep, PathSteps, StepAction};
 use crate::serve::upstream::{self, UpstreamConnection, UpstreamMessages};
 use crate::serve::visits::{Visitor, Visitors};
@@ -46,7 +46,11 @@ pub(crate) async fn serve(context: Arc<ServeContext>, socket: TcpStream, from: S
     let mut visitor = context.visitors.as_ref().map(Visitors::accepted);
     let Some(transport) = transport(&context, socket).await else {
         // Without TLS there is always one.
-        return SeenConnection::came(context.witness.as_ref()).failed(Stage::Tls, Outcome::Failed { why: NO_TLS.to_owned() }, None);
+        return SeenConnection::came(context.witness.as_ref()).failed(
+            Stage::Tls,
+            Outcome::Failed { why: handshake_faults::NO_TLS.to_owned() },
+            None,
+        );
     };
     let mut tap = Tap::new(Transport::Watched(Box::new(WatchedTransport::new(transport))), Side::Server);
     let head = match timeout(HEAD_WITHIN, Head::read(&mut tap)).await.unwrap_or(Err(server::Bad::Late)) {
@@ -164,7 +168,7 @@ async fn shake_hands(
         behind = Some(opened);
     }
     if server::accept(tap, head, &answer).await.is_err() {
-        seen.failed(Stage::Upgrade, Outcome::Failed { why: handshake_faults::GONE.to_owned() }, None);
+        seen.failed(Stage::Upgrade, Outcome::Failed { why: handshake_faults::GONE.to_owned() }, Some(BEFORE));
         return None;
     }
     Some((answer.close, behind))

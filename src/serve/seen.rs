@@ -68,6 +68,3 @@ impl SeenConnection {
         witness.tell(Event::ServerEnded { client: id.client, connection: id.connection, ending });
     }
 }
-
-/// Why an attempt failed on its way to a request.
-pub(super) const NO_TLS: &str = "the TLS handshake failed";

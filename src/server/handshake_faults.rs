@@ -73,3 +73,5 @@ pub(crate) fn outcome(effect: &OnAttempt) -> Outcome {
 
 /// Why an attempt failed whose client did not wait.
 pub(crate) const GONE: &str = "the client was gone before the answer";
+/// Why one failed on its way to a request.
+pub(crate) const NO_TLS: &str = "the TLS handshake failed";

@@ -14,7 +14,7 @@ mod serve;
 
 use crate::close::{Cause, MemoryLimit, NO_MEMORY};
 use crate::dialogue::{Payload, Reply, ServerDialogue};
-use crate::event::{ClientIndex, ConnectionNo, Outcome};
+use crate::event::{ClientIndex, ConnectionNo, Outcome, Stage};
 use crate::fault::{OnAttempt, OnListener, ResponseEdit, Side};
 use crate::lock::lock;
 use crate::panics;
@@ -56,6 +56,9 @@ const LIMITS: SessionDeadlines = SessionDeadlines { close: Duration::from_secs(1
 
 /// In which a question is answered; a hit that was not granted by then is not carried out.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+
+/// Why an attempt failed that was under way when a fault closed the listening socket.
+const CLOSED: &str = "the listening socket was closed before the answer";
 
 /// What is told when one of several processes is full.
 const UNEVEN: &str = "one of its processes rejected an opening handshake because its own part of max_connections was used up; the \
@@ -159,24 +162,23 @@ impl ServerShared {
         }
     }
 
-    /// The number of a real client that asks for a WebSocket now; `None` where nobody wants to know of it.
-    async fn number(&self) -> Option<Id> {
+    /// Asks which number a real client has that has come; nothing where nobody wants to know of it.
+    fn ask_number(&self) -> AttemptId {
         if !self.spec.real {
-            return None;
+            return AttemptId::default();
         }
         let (sender, answer) = oneshot::channel();
         let ticket = self.serial.fetch_add(1, Ordering::Relaxed);
         self.state().numbering.insert(ticket, sender);
         let ServerSpec { instance, process, .. } = self.spec;
         self.report(&FromServer::Came { instance, process, ticket, at_ns: self.ground.now_ns() });
-        // Whoever starts the server answers as long as it lives, and it is gone with it.
-        answer.await.ok().flatten()
+        AttemptId { id: None, asked: Some(answer) }
     }
 
     /// Tells what became of the attempt of a real client.
-    fn not_opened(&self, id: Option<Id>, outcome: Outcome, fault: Option<u16>) {
+    fn not_opened(&self, id: Option<Id>, stage: Stage, outcome: Outcome, fault: Option<u16>) {
         if let Some(id) = id.filter(|_| self.spec.real) {
-            self.report(&FromServer::NotOpened { id, outcome, fault, at_ns: self.ground.now_ns() });
+            self.report(&FromServer::NotOpened { id, stage, outcome, fault, at_ns: self.ground.now_ns() });
         }
     }
 
@@ -188,48 +190,75 @@ impl ServerShared {
     }
 }
 
+/// Which connection an attempt is.
+#[derive(Default)]
+struct AttemptId {
+    id: Option<Id>,
+    /// Its number was asked for, and has not come.
+    asked: Option<oneshot::Receiver<Option<Id>>>,
+}
+
+impl AttemptId {
+    /// It, once its number has come. Whoever asked for one waits for it, also where the attempt is over: it has been counted.
+    async fn known(&mut self) -> Option<Id> {
+        if let Some(asked) = &mut self.asked {
+            // Whoever starts the server answers as long as it lives, and it is gone with it.
+            self.id = asked.await.ok().flatten();
+            self.asked = None;
+        }
+        self.id
+    }
+}
+
 /// One TCP connection from accept to the end.
 async fn attempt(server: Arc<ServerShared>, wire: ByteStream) {
     let link = Link::new(wire);
     let transport = match &server.tls {
         None => Transport::Plain(link),
-        Some(tls) => {
-            let mut accepting = tls.accept(Records::new(link));
-            let accepted = tokio::select! {
-                biased;
-                () = server.closed() => {
-                    accepting.get_mut().into_iter().for_each(|records| records.link_mut().reset());
-                    return;
-                }
-                accepted = timeout(HEAD_WITHIN, &mut accepting) => accepted,
-            };
-            match accepted {
-                Ok(Ok(stream)) => Transport::Secure(Box::new(Secure::new(stream))),
-                Ok(Err(_)) => return,
-                Err(_) => {
-                    let within = HEAD_WITHIN.as_secs();
-                    let text = format!(
-                        "instance {}: closed a connection because its TLS handshake took longer than {within} s",
-                        server.spec.instance
-                    );
-                    return server.report(&FromServer::Notice { text });
-                }
+        Some(tls) => match secure(&server, tls, link).await {
+            Ok(transport) => transport,
+            Err(why) => {
+                let id = server.ask_number().known().await;
+                return server.not_opened(id, Stage::Tls, Outcome::Failed { why: why.to_owned() }, None);
             }
-        }
+        },
     };
     let mut tap = Tap::new(transport, Side::Server);
-    let mut id = None;
+    let mut id = AttemptId::default();
     let shaken = tokio::select! {
         // What waits for an answer when the listening socket closes is reset, as what waits in its queue.
         biased;
         () = server.closed() => {
-            server.not_opened(id, Outcome::Failed { why: "the listening socket was closed before the answer".to_owned() }, None);
-            return tap.transport().link_mut().reset();
+            tap.transport().link_mut().reset();
+            drop(tap);
+            return server.not_opened(id.known().await, Stage::Upgrade, Outcome::Failed { why: CLOSED.to_owned() }, None);
         }
         shaken = shake_hands(&server, &mut tap, &mut id) => shaken,
     };
     if let Some(shaken) = shaken {
         open(&server, Box::new(Connection::new(tap, Role::Server, 0)), shaken).await;
+    }
+}
+
+/// The TLS handshake; why there was none, in words.
+async fn secure(server: &ServerShared, tls: &TlsAcceptor, link: Link) -> Result<Transport, &'static str> {
+    let mut accepting = tls.accept(Records::new(link));
+    let accepted = tokio::select! {
+        biased;
+        () = server.closed() => {
+            accepting.get_mut().into_iter().for_each(|records| records.link_mut().reset());
+            return Err(CLOSED);
+        }
+        accepted = timeout(HEAD_WITHIN, &mut accepting) => accepted,
+    };
+    match accepted {
+        Ok(accepted) => accepted.map(|stream| Transport::Secure(Box::new(Secure::new(stream)))).map_err(|_| handshake_faults::NO_TLS),
+        Err(_) => {
+            let (instance, within) = (server.spec.instance, HEAD_WITHIN.as_secs());
+            let text = format!("instance {instance}: closed a connection because its TLS handshake took longer than {within} s");
+            server.report(&FromServer::Notice { text });
+            Err(handshake_faults::NO_TLS)
+        }
     }
 }
 
@@ -245,7 +274,7 @@ struct Shaken {
 }
 
 /// Reads the request and answers it. `None`: not with a 101.
-async fn shake_hands(server: &ServerShared, tap: &mut Tap, known: &mut Option<Id>) -> Option<Shaken> {
+async fn shake_hands(server: &ServerShared, tap: &mut Tap, which: &mut AttemptId) -> Option<Shaken> {
     // RFC 9110 §15.5.9: whoever was too slow hears that it was the server that did not wait.
     let head = match timeout(HEAD_WITHIN, Head::read(tap)).await.unwrap_or(Err(server::Bad::Late)) {
         Ok(head) => head,
@@ -254,17 +283,17 @@ async fn shake_hands(server: &ServerShared, tap: &mut Tap, known: &mut Option<Id
             return None;
         }
     };
-    let id = match head.id(server.spec.key.as_ref()) {
-        None if head.asks_for_websocket() => server.number().await,
-        id => id,
+    *which = match head.id(server.spec.key.as_ref()) {
+        None if head.asks_for_websocket() => server.ask_number(),
+        id => AttemptId { id, asked: None },
     };
-    *known = id;
+    let id = which.known().await;
     let (mut answer, mut close, mut suffered) = (ResponseEdit::default(), None, None);
     if let Some((fault, effect, mut random)) = selected(server, id).await {
         server.report(&FromServer::Injected { fault, id, at_ns: server.ground.now_ns(), dead_by: Vec::new() });
         let outcome = handshake_faults::outcome(&effect);
         let Some(edit) = handshake_faults::suffer(tap, effect, &mut random).await else {
-            server.not_opened(id, outcome, Some(fault));
+            server.not_opened(id, Stage::Upgrade, outcome, Some(fault));
             return None;
         };
         answer = edit;
@@ -279,14 +308,14 @@ async fn shake_hands(server: &ServerShared, tap: &mut Tap, known: &mut Option<Id
                 server.report(&FromServer::Notice { text });
             }
             let (status, retry_after) = (refusal.status, refusal.retry_after);
-            server.not_opened(id, Outcome::Rejected { status, retry_after, location: None }, None);
+            server.not_opened(id, Stage::Upgrade, Outcome::Rejected { status, retry_after, location: None }, suffered);
             let more = server::More { retry_after: refusal.retry_after, location: None };
             server::refuse(tap, refusal.status, more, 0, "").await;
             return None;
         }
     };
     if server::accept(tap, &head, &answer).await.is_err() {
-        server.not_opened(id, Outcome::Failed { why: handshake_faults::GONE.to_owned() }, suffered);
+        server.not_opened(id, Stage::Upgrade, Outcome::Failed { why: handshake_faults::GONE.to_owned() }, suffered);
         return None;
     }
     Some(Shaken { id, dialogue: ServerDialogue::asked(|name| head.field(name)), close, _seat: seat })
@@ -416,3 +445,6 @@ async fn register(server: &Arc<ServerShared>, serial: u64, (id, gone): (Option<I
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

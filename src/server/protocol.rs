@@ -4,7 +4,7 @@
 //! moments are readings of the clock of the machine: a link is handed from process to process, so both ends are on one.
 
 use crate::close::Ending;
-use crate::event::Outcome;
+use crate::event::{Outcome, Stage};
 use crate::fault::{OnAttempt, OnListener};
 use crate::ipc::Protocol;
 use crate::plan::{Embedded, Firing, Standing};
@@ -184,7 +184,7 @@ pub(crate) enum FromServer {
         /// For the answer.
         ticket: u64,
     },
-    /// A real client asks for a WebSocket: answered by [`ToServer::Numbered`].
+    /// A real client asks for a WebSocket, or has failed before: answered by [`ToServer::Numbered`].
     Came {
         /// Which server.
         instance: u16,
@@ -206,6 +206,8 @@ pub(crate) enum FromServer {
     NotOpened {
         /// Which.
         id: Id,
+        /// How far it had come.
+        stage: Stage,
         /// How.
         outcome: Outcome,
         /// The fault that acted on it, by index in the plan.

@@ -218,6 +218,16 @@ impl ControlLinks {
         Untold { processes, is_waiting: !self.taken(until).await }
     }
 
+    /// Waits until all that the processes of an instance have told that is gone was read and taken, or `within` is over.
+    pub(crate) async fn last_words(&self, instance: u16, within: Duration) {
+        let until = Instant::now() + within;
+        let mut told = self.told.subscribe();
+        let ended =
+            |told: &BTreeMap<Member, Option<u64>>| told.range((instance, 0)..=(instance, u16::MAX)).all(|(_, ticket)| ticket.is_none());
+        let _ = timeout_at(until, told.wait_for(ended)).await;
+        self.taken(until).await;
+    }
+
     /// Waits until all reports that have come so far were taken. Whether they were in time.
     async fn taken(&self, until: Instant) -> bool {
         let Some(reports) = &self.reports else { return true };

@@ -58,6 +58,8 @@ pub(crate) struct Fleet {
     keeper: Option<Supervisor>,
     /// Certificate of the embedded server.
     certificate: Option<String>,
+    /// Its clients are real ones.
+    pub(crate) is_of_real: bool,
     crew: TargetEvents,
     seed: crate::seed::Seed,
     /// Firings that have stopped an instance and are not over.
@@ -135,7 +137,7 @@ impl Fleet {
                 Self::bare(setting.plan, vec![place], lines)
             }
         };
-        Ok((Fleet { crew: setting.crew, ..fleet }, reports))
+        Ok((Fleet { is_of_real: setting.real.is_some(), crew: setting.crew, ..fleet }, reports))
     }
 
     /// The embedded servers of a plan as tasks of this process, on memory wires; they listen when this returns.
@@ -262,6 +264,7 @@ impl Fleet {
             lines,
             keeper: None,
             certificate: None,
+            is_of_real: false,
             crew: TargetEvents::default(),
             seed: plan.seed,
             paused: Mutex::default(),

@@ -12,6 +12,14 @@ use crate::results::tables::LEFT;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// Of attempts of real clients.
+const NOT_REACHED: &str = "the clients are real ones: attempts that did not reach the server were not seen";
+/// Of their connections.
+const NOT_TOLD: &str = "connections died with their server, and nobody tells how";
+
+/// Of what may have happened as often as it likes: so many that no limit is greater.
+const ANY_NUMBER: f64 = f64::MAX;
+
 /// What is known of a count.
 pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
     let (metric, labels) = (expectation.metric, &expectation.labels);
@@ -59,22 +67,30 @@ pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
     if let Some(why) = impossible(evidence, metric, labels).filter(|_| passes) {
         return Known::Nothing(format!("no data: {why}"));
     }
-    let share = |base: u64| match base {
-        0 => Known::Nothing(format!("no data: there were no {}", metric.name())),
-        base => Known::Exactly(count / base as f64),
+    let more = untold(evidence, metric, labels);
+    let up_to = |seen: f64, most: f64| decided(expectation, seen, (seen, most));
+    let share = |base: u64, more_base: f64| {
+        if base == 0 {
+            return Known::Nothing(format!("no data: there were no {}", metric.name()));
+        }
+        let base = base as f64;
+        // What was not seen of a part was not seen of its whole either; a whole with other labels may have none of it.
+        let most = (count + more) / if expectation.stat == Stat::Share { base + more } else { base };
+        decided(expectation, count / base, (count / (base + more_base), most))
     };
+    let share_of = |whole: &Labels| share(total(evidence, metric, whole), untold(evidence, metric, whole));
     match expectation.stat {
-        Stat::Share if metric == Metric::ClientsLost => share(planned(evidence, labels)),
-        Stat::Share if evidence.first_version => share(total(evidence, metric, &Labels { outcome: None, ..labels.whole(metric) })),
-        Stat::Share => share(total(evidence, metric, &labels.whole(metric))),
+        Stat::Share if metric == Metric::ClientsLost => share(planned(evidence, labels), 0.0),
+        Stat::Share if evidence.first_version => share_of(&Labels { outcome: None, ..labels.whole(metric) }),
+        Stat::Share => share_of(&labels.whole(metric)),
         Stat::ShareOf => match &expectation.whole {
-            Some(whole) => share(total(evidence, metric, whole)),
+            Some(whole) => share_of(whole),
             None => Known::Nothing("no data: the expectation does not say what the share is of".to_owned()),
         },
-        Stat::Rate if seconds > 0.0 => Known::Exactly(count / seconds),
+        Stat::Rate if seconds > 0.0 => up_to(count / seconds, (count + more) / seconds),
         Stat::Rate => Known::Nothing("no data: the run has no length".to_owned()),
         Stat::Peak if !evidence.first_version => match evidence.peaks.get(&expectation.counted()) {
-            Some(peak) => Known::Exactly(*peak as f64),
+            Some(peak) => up_to(*peak as f64, *peak as f64 + more),
             None => {
                 Known::Nothing("no data: the run did not count this peak; add the expectation to the scenario and run it again".to_owned())
             }
@@ -86,7 +102,7 @@ pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
             });
             Known::Exactly(by_second.into_values().max().unwrap_or(0) as f64)
         }
-        _ => Known::Exactly(count),
+        _ => up_to(count, count + more),
     }
 }
 
@@ -98,14 +114,39 @@ fn unseen(evidence: &Evidence, metric: Metric, labels: &Labels) -> Option<&'stat
         SeenFrom::Proxy => false,
     };
     match (metric, labels.outcome) {
-        (Metric::Attempts, Some(Became::Refused | Became::TimedOut | Became::Abandoned)) if by_server => {
-            Some("the clients are real ones: attempts that did not reach the server were not seen")
-        }
+        (Metric::Attempts, Some(Became::Refused | Became::TimedOut | Became::Abandoned)) if by_server => Some(NOT_REACHED),
         (Metric::Closes, _) if by_server && labels.side == Side::Client => {
             Some("the clients are real ones: what they were told was not seen; side=server was")
         }
         (Metric::Attempts | Metric::Closes, _) => None,
         _ => Some("the clients are real ones: this was not seen of them"),
+    }
+}
+
+/// What was seen, if the expectation comes to the same whatever happened between the least and the most that there may be.
+fn decided(expectation: &Expectation, seen: f64, (least, most): (f64, f64)) -> Known {
+    let limit = expectation.limit.value();
+    let holds = |value| expectation.op.holds(value, limit);
+    // Between the two only the limit itself can make a difference.
+    let between = (least..=most).contains(&limit).then_some(limit);
+    if [least, most].into_iter().chain(between).all(|value| holds(value) == holds(seen)) {
+        return Known::Exactly(seen);
+    }
+    Known::Nothing(format!("no data: {}", if expectation.metric == Metric::Attempts { NOT_REACHED } else { NOT_TOLD }))
+}
+
+/// How many more of these there may have been than was seen, of real clients.
+fn untold(evidence: &Evidence, metric: Metric, labels: &Labels) -> f64 {
+    match (metric, labels.outcome) {
+        _ if evidence.seen_from == SeenFrom::Client => 0.0,
+        // What was opened or rejected had reached the server.
+        (Metric::Attempts, None) if labels.status.is_some() => 0.0,
+        (Metric::Attempts, None | Some(Became::Failed)) => ANY_NUMBER,
+        (Metric::Closes, _) => {
+            let of = |row: &&CountRow| row.metric == metric.name() && row.side.is_none() && belongs(row, labels);
+            evidence.counts.iter().filter(of).filter(|row| fits(&labels.cause, row.cause.as_ref())).map(|row| row.count as f64).sum()
+        }
+        _ => 0.0,
     }
 }
 
@@ -199,13 +240,16 @@ fn tells(evidence: &Evidence, side: &str) -> bool {
     evidence.counts.iter().any(|row| row.side.as_deref() == Some(side))
 }
 
+/// Whether a row is of the cohort, fault and window of these labels.
+fn belongs(row: &CountRow, labels: &Labels) -> bool {
+    let second = u64::from(row.second);
+    let in_window = labels.from.is_none_or(|from| second >= from.as_secs()) && labels.to.is_none_or(|to| second < to.as_secs());
+    in_window && fits(&labels.cohort, Some(&row.cohort)) && fits(&labels.fault, row.fault.as_ref())
+}
+
 /// Whether a row counts for a metric with these labels.
 fn counts(row: &CountRow, metric: Metric, labels: &Labels) -> bool {
-    if row.metric != metric.name() || !fits(&labels.cohort, Some(&row.cohort)) || !fits(&labels.fault, row.fault.as_ref()) {
-        return false;
-    }
-    let second = u64::from(row.second);
-    if labels.from.is_some_and(|from| second < from.as_secs()) || labels.to.is_some_and(|to| second >= to.as_secs()) {
+    if row.metric != metric.name() || !belongs(row, labels) {
         return false;
     }
     let outcome = || labels.outcome.map(Became::name);

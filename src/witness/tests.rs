@@ -1,7 +1,7 @@
 //! What is known of real clients, and what is not.
 
 use super::*;
-use crate::close::{Cause, Ending, Initiator, TcpEnd};
+use crate::close::{Cause, Deadline, Ending, Initiator, TcpEnd};
 use crate::fault::{Values, row};
 use crate::metrics::meta::SeenFrom;
 use crate::results::evidence::Evidence;
@@ -9,6 +9,8 @@ use crate::results::record::{Summary, Verdict};
 use crate::results::summary::summarise;
 use crate::text::json;
 use crate::verdict::judge;
+
+const REAL: RealClients = RealClients { seen_from: SeenFrom::Server, identified: false };
 
 fn run() -> WitnessedRun {
     WitnessedRun { name: "serve".to_owned(), target: "ws://127.0.0.1:9001".to_owned(), seed: 7 }
@@ -83,8 +85,23 @@ async fn what_the_server_saw_is_there_and_what_only_clients_see_is_not() {
 #[tokio::test(start_paused = true)]
 async fn what_was_not_seen_is_no_pass() {
     let expected = [
-        ("attempts count == 3", "pass"),
+        ("attempts count >= 3", "pass"),
+        ("attempts rate > 0.5/s", "pass"),
+        ("attempts count != 2", "pass"),
+        ("attempts count < 3", "fail"),
+        ("attempts count == 2", "fail"),
+        ("attempts{outcome=opened} count == 2", "pass"),
         ("attempts{outcome=rejected, status=503} count == 1", "pass"),
+        ("attempts{outcome=rejected} share_of{outcome=opened} == 50%", "pass"),
+        ("attempts{outcome=opened} share > 70%", "fail"),
+        // What did not reach the server may be any number.
+        ("attempts count == 3", "inconclusive"),
+        ("attempts count < 50", "inconclusive"),
+        ("attempts count > 50", "inconclusive"),
+        ("attempts rate < 10/s", "inconclusive"),
+        ("attempts peak < 10/s", "inconclusive"),
+        ("attempts{outcome=opened} share > 60%", "inconclusive"),
+        ("attempts{outcome=failed} count == 0", "inconclusive"),
         ("attempts{outcome=refused} count == 0", "inconclusive"),
         ("closes{side=server, reported=1012} count == 1", "pass"),
         ("closes{side=server, cause=drop_rst} count == 2", "fail"),
@@ -101,15 +118,118 @@ async fn what_was_not_seen_is_no_pass() {
         ("tcp_connect max < 100s", "inconclusive"),
     ];
     let (_, results) = seen_by_server(false).await.results(&run()).expect("a plan");
+    judged(&results, &expected);
+}
+
+/// What comes of expectations, each by itself, over these results.
+fn judged(results: &Results, expected: &[(&str, &str)]) {
     for (text, result) in expected {
         let text = format!(
             "duration = \"4s\"\nexpect = [{text:?}]\nclients.a = {{ count = 1 }}\nfaults = [{{ name = \"drop_rst\", at = \"1s\", inject = {{ drop_rst = {{}} }} }}]"
         );
         let plan = scenario::load(&Source::Text { name: "x".to_owned(), text: text.clone() }, &Overrides::default());
         let Ok(plan) = plan else { panic!("{text}: {}", plan.expect_err("an error")) };
-        let verdict = judge(&Evidence::of(&results), &plan.expectations);
-        assert_eq!(verdict.expectations[0].result, result, "{text}: {verdict:?}");
+        let evidence = Evidence { peaks: [("attempts".to_owned(), 3)].into(), ..Evidence::of(results) };
+        let verdict = judge(&evidence, &plan.expectations);
+        assert_eq!((verdict.expectations[0].result.as_str(), verdict.result.as_str()), (*result, *result), "{text}: {verdict:?}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_is_no_pass() {
+    let witness = Witness::new(REAL);
+    tokio::time::advance(Duration::from_secs(4)).await;
+    let (plan, results) = witness.results(&run()).expect("a plan");
+    judged(&results, &[("attempts count < 100", "inconclusive"), ("attempts{outcome=opened} count < 100", "inconclusive")]);
+    let verdict = judge(&Evidence::of(&results), &plan.expectations);
+    assert_eq!(
+        (verdict.result.as_str(), &verdict.reasons[0][..]),
+        ("inconclusive", "no client became ready: the clients cannot be judged")
+    );
+}
+
+/// Two connections are closed with 1012, and ten die with their server.
+#[tokio::test(start_paused = true)]
+async fn of_connections_that_died_with_their_server_nobody_tells() {
+    let witness = Witness::new(REAL);
+    for n in 0..12 {
+        let id = witness.came(None).expect("room");
+        witness.opened(id, 0);
+        witness.tell(match n {
+            0..2 => {
+                let ending = ending(Cause::Remote, Some(1012), Some(1012));
+                Event::ServerEnded { client: id.client, connection: id.connection, ending }
+            }
+            _ => Event::Orphaned { client: id.client, connection: id.connection },
+        });
+    }
+    tokio::time::advance(Duration::from_secs(4)).await;
+    let (_, results) = witness.results(&run()).expect("a plan");
+    let all: u64 = crate::results::tables::count_rows(&results).iter().filter(|row| row.metric == "closes").map(|row| row.count).sum();
+    assert_eq!((all, summary(&results).connections.closed), (12, 12));
+    judged(
+        &results,
+        &[
+            ("closes{side=server} count == 0", "fail"),
+            ("closes{side=server} count == 1", "fail"),
+            ("closes{side=server, reported=1006} count == 0", "inconclusive"),
+            ("closes{side=server} count < 5", "inconclusive"),
+            ("closes{side=server} count == 5", "inconclusive"),
+            ("closes{side=server} count > 5", "inconclusive"),
+            ("closes{side=server} count < 13", "pass"),
+            ("closes{side=server} count >= 2", "pass"),
+            ("closes{side=server, to=1s} rate < 5/s", "inconclusive"),
+            ("closes{side=server, from=1s} count == 0", "pass"),
+            ("closes{side=server, cause=drop_rst} count == 0", "pass"),
+            ("closes{side=server, reported=1012} share > 90%", "inconclusive"),
+            ("closes{side=server, reported=1012} share > 16%", "pass"),
+            ("closes{side=server, reported=1006} share < 99%", "pass"),
+            ("closes{side=server, reported=1006} share < 80%", "inconclusive"),
+        ],
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recording_may_be_longer_than_a_scenario_and_have_any_seed() {
+    let (witness, length) = (seen_by_server(false).await, Duration::from_secs(8 * 24 * 3600));
+    tokio::time::advance(length).await;
+    let (plan, results) = witness.results(&WitnessedRun { seed: u64::MAX, ..run() }).expect("a plan");
+    assert_eq!((plan.duration, plan.seed), (length + Duration::from_secs(4), Seed(u64::MAX)));
+    let summary = summary(&results);
+    assert_eq!((summary.duration_ms, summary.seed, summary.attempts.counts.total), (plan.duration.as_millis() as u64, u64::MAX, 3));
+    // What is stored of it can be read again.
+    let stored = scenario::load(&Source::Text { name: "x".to_owned(), text: plan.resolved }, &Overrides::default());
+    assert!(stored.is_ok(), "{:?}", stored.err());
+}
+
+/// The server pings each second; its client's path is dead from the third second on.
+#[tokio::test(start_paused = true)]
+async fn a_silent_client_is_found_by_the_heartbeat_of_the_server() {
+    let text = "duration = \"10s\"\ntarget.embedded.ping = { every = \"1s\", timeout = \"1s\" }\n\
+                clients.a = { count = 1, heartbeat = { every = \"1s\", timeout = \"1s\" } }\n\
+                faults = [{ name = \"dark\", at = \"3s\", inject = { blackhole = {} } }]";
+    let plan = scenario::load(&Source::Text { name: "x".to_owned(), text: text.to_owned() }, &Overrides::default());
+    let plan = open_plan(plan.unwrap_or_else(|errors| panic!("{errors}")), REAL);
+    let mut recorder = Recorder::of_real(&plan, REAL, 2);
+    let (connection, second) = (ConnectionNo(1), Duration::from_secs);
+    for client in [ClientIndex(0), ClientIndex(1)] {
+        let (tcp, upgrade) = (Duration::ZERO, Duration::ZERO);
+        for (at, event) in [
+            (1, Event::Arrived { client, due: second(1) }),
+            (1, Event::AttemptStarted { client, due: second(1) }),
+            (1, Event::Opened { client, connection, instance: 0, tcp, tls: None, resumed: false, upgrade }),
+            (1, Event::Ready { client, connection }),
+            (3, Event::Injected { fault: 0, client, connection }),
+        ] {
+            recorder.on(second(at), &event);
+        }
+    }
+    let ending = ending(Cause::Deadline(Deadline::Pong), None, None);
+    recorder.on(second(5), &Event::ServerEnded { client: ClientIndex(0), connection, ending });
+    let summary = summary(&recorder.finish(second(10), Status::Completed));
+    let rows: Vec<_> = summary.liveness.iter().map(|row| (row.heartbeat.as_str(), row.silenced, row.detect_us.max)).collect();
+    assert_eq!(rows, [("server", 2, Some(2_000_000))], "{:#?}", summary.liveness);
+    assert_eq!((summary.liveness[0].ended_otherwise, summary.liveness[0].unnoticed), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]
@@ -137,10 +257,10 @@ async fn a_client_that_can_be_known_again_is_away_in_between() {
 
 #[tokio::test(start_paused = true)]
 async fn the_bound_is_an_event() {
-    let witness = Witness::new(RealClients { seen_from: SeenFrom::Server, identified: false });
+    let witness = Witness::new(REAL);
     let all = (0..CONNECTIONS_MAX + 5).filter_map(|_| witness.came(None)).count();
-    assert_eq!(all as u64, CONNECTIONS_MAX);
+    assert_eq!(all, CONNECTIONS_MAX as usize);
     let (_, results) = witness.results(&run()).expect("a plan");
-    assert_eq!(results.total().ledger.attempts.total, CONNECTIONS_MAX);
+    assert_eq!(results.total().ledger.attempts.total, u64::from(CONNECTIONS_MAX));
     assert!(results.why_unreliable().iter().any(|why| why.contains("more than 100000 connections")), "{:?}", results.why_unreliable());
 }

@@ -239,6 +239,41 @@ fn bind_beyond_loopback_warns() {
     child.wait().unwrap();
 }
 
+#[test]
+fn a_tls_handshake_that_failed_is_an_attempt_with_and_without_a_scenario() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    std::fs::write(path("s.toml"), "duration = \"4s\"\nclients.a = { count = 1 }\n").unwrap();
+    for (out, more) in [("paths", &[][..]), ("faults", &["--scenario", &path("s.toml")])] {
+        let mut serving = Serving::start(&[&["--tls", "--out", &path(out)], more].concat());
+        let mut socket = TcpStream::connect(("127.0.0.1", serving.port)).unwrap();
+        socket.set_read_timeout(Some(LONG)).unwrap();
+        socket.write_all(b"no TLS at all\r\n\r\n").unwrap();
+        rest(socket);
+        // With a scenario its number is on the way when the connection is over.
+        let code = if more.is_empty() { serving.stop(Signal::SIGTERM) } else { serving.code() };
+        assert_eq!(code, Some(if more.is_empty() { 143 } else { 0 }));
+        let summary = results(Path::new(&path(out))).summary;
+        let counts = summary.attempts.counts;
+        assert_eq!((counts.total, counts.failed, summary.connections.opened), (1, 1, 0), "{out}");
+        assert_eq!(summary.failures[0].why, "the TLS handshake failed");
+    }
+}
+
+#[test]
+fn the_verdict_is_printed_also_where_no_folder_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("s.toml");
+    std::fs::write(&file, "duration = \"1s\"\nexpect = [\"attempts count < 9\"]\nclients.a = { count = 1 }\n").unwrap();
+    for (quiet, told) in [(None, true), (Some("--quiet"), false)] {
+        let args = ["serve", "--listen", "127.0.0.1:0", "--scenario", file.to_str().unwrap()];
+        let output = closestorm(&args.into_iter().chain(quiet).collect::<Vec<_>>());
+        let stdout = String::from_utf8_lossy(&output.stdout);
+        assert_eq!(output.status.code(), Some(3), "{stdout}");
+        assert_eq!(stdout.contains("no client became ready: the clients cannot be judged"), told, "{stdout}");
+    }
+}
+
 /// The paths of one server, and what its run folder says of them.
 #[test]
 fn the_run_folder_has_what_was_done_to_real_clients() {
