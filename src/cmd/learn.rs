@@ -103,9 +103,13 @@ fn address(args: &Learn) -> Result<Option<SocketAddr>, Usage> {
     if let Some(address) = args.bind.filter(|address| !address.ip().is_loopback()) {
         eprintln!("warning: {address} can be reached from other machines");
     }
-    match args.listen.filter(|address| !address.ip().is_loopback()) {
-        Some(address) => Err(Usage(format!("--listen takes a loopback address, and {address} is none: use --bind"))),
-        None => Ok(args.bind.or(args.listen)),
+    if let Some(address) = args.listen.filter(|address| !address.ip().is_loopback()) {
+        return Err(Usage(format!("--listen takes a loopback address, and {address} is none: use --bind")));
+    }
+    let address = args.bind.or(args.listen);
+    match address.filter(|address| address.is_ipv6() && args.refuse == RefuseChoice::ClosedPort) {
+        Some(address) => Err(Usage(format!("--refuse closed-port sees attempts over IPv4 only, and {address} is IPv6"))),
+        None => Ok(address),
     }
 }
 

@@ -72,7 +72,8 @@ pub fn fit(outages: &[SeenOutage], seed: Seed) -> Option<PolicyFit> {
             WaitSpread::Jitter if !data.is_steady() => Family::jittered(lead),
             // A list of delays explains anything: also that the first is seen a little later than others.
             WaitSpread::Steady if data.is_constant() => vec![Family::constant(lead)],
-            _ => Family::unjittered(lead, data.steps.len(), spread == WaitSpread::ByClient),
+            // Clients that differ in what is a lead delay here have no bases of their own.
+            _ => Family::unjittered(lead, data.steps.len(), spread == WaitSpread::ByClient && !data.is_steady()),
         };
         found.extend(data.search(families, &mut stream).into_iter().map(|searched| (lead, searched)));
         found.sort_by(|a, b| a.1.bic.total_cmp(&b.1.bic));

@@ -15,9 +15,12 @@ mod waits;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::on_a_busy_machine;
 
 pub use family::{Family, Growth, JitterForm, ParameterEstimate, Quantity};
 pub use fit::{PolicyFit, fit};
 pub use goodness::Goodness;
 pub use nearest::{Near, nearest};
 pub use waits::SeenOutage;
+pub(crate) use waits::busy_ms;

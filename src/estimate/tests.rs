@@ -106,16 +106,25 @@ fn the_nearest_preset_is_the_one_that_was_seen() {
 }
 
 /// A busy machine: the first wait is seen later than the others, and each process runs on a processor of its own.
+pub(crate) fn on_a_busy_machine(delays: &[f64]) -> Vec<SeenOutage> {
+    let late = |client: u32, step: usize| f64::from(client) * 9.0 + if step == 0 { 20.0 } else { 4.0 };
+    let one = |client| SeenOutage { client, waits_ms: delays.iter().enumerate().map(|(step, delay)| delay + late(client, step)).collect() };
+    (0..6).flat_map(|client| [one(client), one(client)]).collect()
+}
+
 #[test]
 fn what_a_busy_machine_adds_is_no_schedule() {
-    let late = |client: u32, step: usize| f64::from(client) * 9.0 + if step == 0 { 20.0 } else { 4.0 };
-    let outages = |delays: &[f64]| -> Vec<SeenOutage> {
-        let one =
-            |client| SeenOutage { client, waits_ms: delays.iter().enumerate().map(|(step, delay)| delay + late(client, step)).collect() };
-        (0..6).flat_map(|client| [one(client), one(client)]).collect()
-    };
-    let fixed = fit(&outages(&[3000.0; 6]), Seed(1)).unwrap();
+    let fixed = fit(&on_a_busy_machine(&[3000.0; 6]), Seed(1)).unwrap();
     assert_eq!((fixed.family.growth, fixed.policy.base_per_client), (Growth::Fixed, None), "{fixed:?}");
-    let growing = fit(&outages(&[3000.0, 3900.0, 5070.0, 6591.0, 8568.0, 10_000.0]), Seed(1)).unwrap();
+    let growing = fit(&on_a_busy_machine(&[3000.0, 3900.0, 5070.0, 6591.0, 8568.0, 10_000.0]), Seed(1)).unwrap();
     assert_eq!((growing.family.growth, growing.policy.base_per_client), (Growth::Exponential, None), "{growing:?}");
+}
+
+/// One late first wait makes clients differ, and later waits do not.
+#[test]
+fn clients_that_differ_in_the_first_wait_alone_have_no_bases_of_their_own() {
+    let mut outages: Vec<SeenOutage> = on_a_busy_machine(&[1000.0, 15_000.0, 30_000.0, 60_000.0]);
+    outages[5].waits_ms[0] += 110.0;
+    let fit = fit(&outages, Seed(1)).unwrap();
+    assert_eq!(fit.policy.base_per_client, None, "{fit:?}");
 }

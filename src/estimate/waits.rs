@@ -21,6 +21,11 @@ const ALIKE: f64 = 0.05;
 /// See [`ALIKE`], in milliseconds.
 const ALIKE_MS: f64 = 60.0;
 
+/// How far waits of this size may be apart, in milliseconds, where nothing but a busy machine takes them apart.
+pub(crate) fn busy_ms(wait_ms: f64) -> f64 {
+    (ALIKE * wait_ms).max(ALIKE_MS)
+}
+
 /// What differs: nothing, clients, or each wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WaitSpread {
@@ -57,7 +62,7 @@ pub(super) fn spread(outages: &[SeenOutage]) -> WaitSpread {
     }
     let alike = |medians: &mut Vec<f64>| {
         let middle = median(medians);
-        medians.iter().all(|one| (one - middle).abs() <= (ALIKE * middle).max(ALIKE_MS))
+        medians.iter().all(|one| (one - middle).abs() <= busy_ms(middle))
     };
     match medians.values_mut().all(alike) {
         true => WaitSpread::Steady,

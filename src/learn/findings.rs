@@ -2,6 +2,7 @@
 
 use super::questions::RefuseBy;
 use crate::estimate::{Near, PolicyFit, SeenOutage};
+use crate::units::{duration_ms, print_duration};
 use std::time::Duration;
 
 /// Whether a client came back.
@@ -24,6 +25,15 @@ pub struct AfterCode {
     pub answered: Option<u16>,
 }
 
+/// An outage after which the client did not come back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StayedAway {
+    /// After how many waits.
+    pub attempts: u32,
+    /// For how long it was waited for; `None`: its process had ended, so that it could not come.
+    pub within: Option<Duration>,
+}
+
 /// All of it.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
@@ -31,8 +41,8 @@ pub struct Findings {
     pub held: Duration,
     /// Waits of each outage, one after the other for each process.
     pub outages: Vec<SeenOutage>,
-    /// Processes that gave up: after how many waits of an outage.
-    pub gave_up: Vec<u32>,
+    /// Outages after which the client did not come back.
+    pub gave_up: Vec<StayedAway>,
     /// Processes that ended by themselves.
     pub exits: u32,
     /// Waits after connections that were cut right after they opened, one after the other.
@@ -55,9 +65,9 @@ pub struct Findings {
     pub connections: u32,
     /// How attempts of outages were refused.
     pub refuse: RefuseBy,
-    /// Questions that were asked beside the waits, and how long each took.
+    /// Questions beside the waits that have an answer, and how long each took.
     pub asked: Vec<(String, Duration)>,
-    /// Those that were not.
+    /// Those that were not asked, or have none: the client was not there to hear them.
     pub not_asked: Vec<String>,
     /// What explains the waits.
     pub fit: Option<PolicyFit>,
@@ -70,8 +80,24 @@ pub struct Findings {
 impl Findings {
     /// The longest wait that was seen.
     pub fn longest(&self) -> Duration {
-        let longest = self.outages.iter().flat_map(|outage| &outage.waits_ms).copied().fold(0.0, f64::max);
-        crate::units::duration_ms(longest)
+        duration_ms(self.outages.iter().flat_map(|outage| &outage.waits_ms).copied().fold(0.0, f64::max))
+    }
+
+    /// The longest of all first waits.
+    pub fn longest_first(&self) -> Duration {
+        duration_ms(self.outages.iter().filter_map(|outage| outage.waits_ms.first().copied()).fold(0.0, f64::max))
+    }
+
+    /// Attempts of the outage that has most.
+    pub fn attempts(&self) -> usize {
+        self.outages.iter().map(|outage| outage.waits_ms.len()).max().unwrap_or_default()
+    }
+
+    /// Why something is missing, or may be wrong, in sentences.
+    pub fn doubts(&self) -> Vec<String> {
+        let early = self.cut_short.as_ref().map(|why| format!("The questions ended early: {why}"));
+        let double = "Connections came beside an open one: they took what was prepared for the next, so waits and answers may be wrong.";
+        early.into_iter().chain((self.doubles > 0).then(|| double.to_owned())).collect()
     }
 
     /// What it did after a code.
@@ -88,4 +114,9 @@ impl Return {
             Return::NotWithin(_) => None,
         }
     }
+}
+
+/// A time in words, to the millisecond.
+pub(super) fn shown(time_ms: f64) -> String {
+    print_duration(Duration::from_millis(time_ms.round() as u64))
 }

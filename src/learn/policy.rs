@@ -1,10 +1,11 @@
 //! The policy that was learnt, as `reconnect = { … }` of a scenario.
 
-use super::findings::{Findings, Return};
+use super::findings::{Findings, Return, StayedAway};
 use super::rules::{Judgement, RULES};
 use crate::close::{ABNORMAL, NO_STATUS};
+use crate::estimate::busy_ms;
 use crate::reconnect::{CapStage, ConnectTimeout, Jitter, Policy, Reset, ScheduleKind, TableEnd};
-use crate::units::print_duration;
+use crate::units::{duration_ms, ms, print_duration};
 use std::time::Duration;
 
 /// `reconnect = { … }` of a scenario.
@@ -134,10 +135,30 @@ pub fn policy(found: &Findings) -> Option<Policy> {
     }
     policy.connect_timeout =
         found.unanswered.and_then(Return::wait).map(|time| ConnectTimeout { first: whole(time), factor: 1.0, cap: None });
-    // A process that died early is none that gave up.
-    let most = found.outages.iter().map(|outage| outage.waits_ms.len()).max().unwrap_or_default();
-    policy.max_retries = found.gave_up.iter().min().copied().filter(|least| *least as usize == most);
+    policy.max_retries = max_retries(found);
     Some(policy)
+}
+
+/// After how many attempts it gave up; `None`: never, or it may only have waited for longer than somebody waited for it.
+fn max_retries(found: &Findings) -> Option<u32> {
+    let least = found.gave_up.iter().map(|away| away.attempts).min()?;
+    let next = next_wait(found)?;
+    let for_good = |away: &StayedAway| away.attempts == least && away.within.is_none_or(|within| next < within);
+    // A process that died early is none that gave up.
+    (least as usize == found.attempts() && found.gave_up.iter().any(for_good)).then_some(least)
+}
+
+/// The longest wait that could have come after those that were seen; `None`: too few waits.
+fn next_wait(found: &Findings) -> Option<Duration> {
+    let (fit, attempts, longest) = (found.fit.as_ref()?, found.attempts(), ms(found.longest()));
+    let next = match fit.laws(attempts + 1).get(attempts) {
+        // A single wait says nothing of growth.
+        _ if attempts < 2 => longest,
+        Some(law) => law.iter().map(|piece| piece.hi_ms).fold(longest, f64::max),
+        // It depends on the wait before it.
+        None => (fit.policy.factor * longest).min(fit.policy.cap.map_or(f64::INFINITY, ms)),
+    };
+    Some(duration_ms(next + busy_ms(next)))
 }
 
 /// Whether its waits go on growing over connections that were cut right after they opened.
@@ -183,6 +204,23 @@ mod tests {
         found.statuses.iter_mut().for_each(|(_, back)| *back = Return::After(Duration::from_secs(1)));
         let learnt = policy(&found).unwrap();
         assert_eq!((learnt.retry_http_status, learnt.reset), (None, Reset::Ready));
+    }
+
+    /// Whoever waits for longer than somebody waited for it has not given up.
+    #[test]
+    fn it_gave_up_where_it_would_have_come_in_time_or_its_process_ended() {
+        let seen = |waits_ms: &[f64], within: Option<u64>| {
+            let outages = vec![SeenOutage { client: 1, waits_ms: waits_ms.to_vec() }; 6];
+            let fit = crate::estimate::fit(&outages, crate::seed::Seed(1));
+            let away = StayedAway { attempts: waits_ms.len() as u32, within: within.map(Duration::from_secs) };
+            policy(&Findings { outages, fit, gave_up: vec![away; 6], ..Findings::default() }).unwrap().max_retries
+        };
+        let steep = [1_000.0, 6_000.0, 36_000.0];
+        assert_eq!(seen(&steep, Some(113)), None, "the next wait would have been 216 s");
+        assert_eq!(seen(&steep, Some(240)), Some(3));
+        assert_eq!(seen(&steep, None), Some(3));
+        assert_eq!(seen(&[1_000.0; 5], Some(40)), Some(5));
+        assert_eq!(seen(&[2_000.0], Some(40)), Some(1));
     }
 
     /// What is printed is what a scenario reads.

@@ -1,7 +1,7 @@
 //! One client, and the server that asks it question after question: what the server does next, and what the client made of it.
 
 use super::client::{Client, LAST_WORDS};
-use super::findings::{AfterCode, Findings, Return};
+use super::findings::{AfterCode, Findings, Return, StayedAway};
 use super::host::{HostSettings, LearnHost, VisitEnd, between};
 use super::questions::{ClientSource, LearnError, Questions, RefuseBy, SILENCE, START_WITHIN, TrialQuestion};
 use super::syn_watch::SynWatch;
@@ -24,7 +24,7 @@ const PATIENCE_MOST: Duration = Duration::from_secs(150);
 const END_WITHIN: Duration = Duration::from_secs(30);
 /// Beyond the longest ordinary wait a Retry-After asks for so much more.
 const RETRY_AFTER_MORE: Duration = Duration::from_secs(3);
-/// How much longer than a first wait a port is closed, so that the first attempt is refused.
+/// How much longer than twice the longest first wait a port is closed.
 const CLOSED_MORE: Duration = Duration::from_millis(500);
 /// How long a user has to start the first client …
 const FIRST_VISITOR: Duration = Duration::from_secs(24 * 3600);
@@ -184,10 +184,11 @@ impl<'a> Subject<'a> {
         let cut = self.cut();
         for attempt in 0..=self.questions.attempts {
             let path = if attempt < self.questions.attempts { refusal } else { &cut };
+            let exits = self.found.exits;
             match self.then_or_cut(path).await? {
                 Return::After(wait) => self.waited(wait),
-                Return::NotWithin(_) => {
-                    self.found.gave_up.push(attempt);
+                Return::NotWithin(within) => {
+                    self.gave_up(attempt, within, exits);
                     break;
                 }
             }
@@ -215,7 +216,7 @@ impl<'a> Subject<'a> {
                 None => match timeout_at(from + self.patience(), attempts.next()).await {
                     Ok(at) => at,
                     Err(_) => {
-                        self.found.gave_up.push(attempt);
+                        self.found.gave_up.push(StayedAway { attempts: attempt, within: Some(self.patience()) });
                         return self.begin(&cut).await;
                     }
                 },
@@ -226,24 +227,32 @@ impl<'a> Subject<'a> {
         }
         self.host.prepare(&cut);
         self.host.open_port().await?;
+        let exits = self.found.exits;
         match self.next(from, self.patience()).await {
             Return::After(wait) => self.waited(wait),
-            Return::NotWithin(_) => {
-                self.found.gave_up.push(self.questions.attempts);
+            Return::NotWithin(within) => {
+                self.gave_up(self.questions.attempts, within, exits);
                 self.begin(&cut).await?;
             }
         }
         Ok(())
     }
 
+    /// The client did not come back from an outage, before which so many processes had ended.
+    fn gave_up(&mut self, attempts: u32, within: Duration, exits_before: u32) {
+        let within = (self.found.exits == exits_before).then_some(within);
+        self.found.gave_up.push(StayedAway { attempts, within });
+    }
+
     fn waited(&mut self, wait: Duration) {
         self.found.outages.last_mut().into_iter().for_each(|outage| outage.waits_ms.push(ms(wait)));
     }
 
-    /// One question; the connection that is here before and after it has the steps that cut it.
-    pub(super) async fn ask(&mut self, question: TrialQuestion) -> Result<(), LearnError> {
+    /// One question, and whether it has an answer: a client that is not there does not hear it. The connection that is here before and after it has
+    /// the steps that cut it.
+    pub(super) async fn ask(&mut self, question: TrialQuestion) -> Result<bool, LearnError> {
         let (cut, held) = (self.cut(), self.questions.held.as_millis());
-        match question {
+        let answered = match question {
             TrialQuestion::ShortLived => {
                 let short = format!("/wait/{}ms/drop_rst", SHORT.as_millis());
                 let mut outage = SeenOutage { client: self.number(), waits_ms: Vec::new() };
@@ -253,8 +262,10 @@ impl<'a> Subject<'a> {
                         Return::NotWithin(_) => break,
                     }
                 }
+                let answered = !outage.waits_ms.is_empty();
                 self.found.short_lived.push(outage);
                 self.then_or_cut(&cut).await?;
+                answered
             }
             TrialQuestion::Code(code) => {
                 let steps = match code {
@@ -269,17 +280,24 @@ impl<'a> Subject<'a> {
                     ABNORMAL => ending.wire_sent.is_none() && ending.wire_received.is_none(),
                     code => ending.wire_sent == Some(code),
                 });
-                self.found.codes.extend(ending.map(|ending| AfterCode { code, back, answered: ending.wire_received }));
+                let after = ending.map(|ending| AfterCode { code, back, answered: ending.wire_received });
+                self.found.codes.extend(after);
+                after.is_some()
             }
             TrialQuestion::Status(status) => {
                 let back = self.refused(&format!("/upgrade_status?status={status}")).await?;
                 self.found.statuses.extend(back.map(|back| (status, back)));
+                back.is_some()
             }
-            TrialQuestion::ClosedPort => self.closed_port(&cut).await?,
+            TrialQuestion::ClosedPort => {
+                self.closed_port(&cut).await?;
+                true
+            }
             TrialQuestion::RetryAfter => {
                 let asked = Duration::from_secs((self.found.longest() + RETRY_AFTER_MORE).as_secs() + 1);
                 let back = self.refused(&format!("/upgrade_status?status=503&retry_after={}s", asked.as_secs())).await?;
                 self.found.retry_after = back.map(|back| (asked, back));
+                back.is_some()
             }
             TrialQuestion::Silence => {
                 self.then(&format!("/wait/{}ms/blackhole", SHORT.as_millis())).await?;
@@ -291,6 +309,7 @@ impl<'a> Subject<'a> {
                 if back.wait().is_none() {
                     self.begin(&cut).await?;
                 }
+                true
             }
             TrialQuestion::Unanswered => {
                 self.then("/accept_stall").await?;
@@ -299,20 +318,22 @@ impl<'a> Subject<'a> {
                 self.found.unanswered =
                     Some(ended.as_ref().map_or(Return::NotWithin(SILENCE), |ended| Return::After(between(from, ended.at))));
                 self.begin(&cut).await?;
+                true
             }
-        }
-        Ok(())
+        };
+        Ok(answered)
     }
 
-    /// The port is closed for as long as a first attempt needs; then the client has time to come back.
+    /// The port is closed for so long that a first attempt is refused; then the client has time to come back.
     async fn closed_port(&mut self, cut: &str) -> Result<(), LearnError> {
         self.host.close_port().await;
         let from = self.end().await.1;
-        let first = self.found.outages.iter().filter_map(|outage| outage.waits_ms.first().copied()).fold(0.0, f64::max);
-        sleep(crate::units::duration_ms(first) + CLOSED_MORE).await;
+        // A few draws of a random wait are not the longest that there is.
+        let closed = self.found.longest_first() * 2 + CLOSED_MORE;
+        sleep(closed).await;
         self.host.prepare(cut);
         self.host.open_port().await?;
-        let back = self.next(from, self.patience()).await;
+        let back = self.next(from, closed + self.patience()).await;
         self.found.closed_port = Some(back);
         match back {
             Return::After(_) => Ok(()),

@@ -82,8 +82,9 @@ async fn ask_all(
             for question in own {
                 told(question.words());
                 let from = Instant::now();
-                subject.ask(question).await?;
-                subject.found.asked.push((question.words(), from.elapsed()));
+                if subject.ask(question).await? {
+                    subject.found.asked.push((question.words(), from.elapsed()));
+                }
             }
             Ok::<(), LearnError>(())
         }

@@ -1,10 +1,10 @@
 //! What was learnt, for people: a card of rules, the waits, the policy to paste; for programs the same as JSON; and rows of all waits.
 
-use super::findings::{Findings, Return};
+use super::findings::{Findings, Return, shown};
 use super::policy::{jitter, policy, toml};
 use super::rules::{Judgement, RULES, Rule};
 use crate::estimate::{ParameterEstimate, PolicyFit, Quantity};
-use crate::units::{ms, print_duration};
+use crate::units::ms;
 use serde_json::{Value, json};
 use std::fmt::Write;
 use std::time::Duration;
@@ -17,8 +17,8 @@ const SLOW: Duration = Duration::from_secs(10);
 /// The card, and what stands behind it.
 pub fn text(found: &Findings) -> String {
     let mut out = card(found);
-    if let Some(why) = &found.cut_short {
-        let _ = writeln!(out, "\nThe questions ended early: {why}");
+    for doubt in found.doubts() {
+        let _ = writeln!(out, "\n{doubt}");
     }
     out.push('\n');
     out.push_str(&waits(found));
@@ -27,7 +27,7 @@ pub fn text(found: &Findings) -> String {
     out
 }
 
-/// What was not asked, and what took long.
+/// What has no answer, and what took long.
 fn asked(found: &Findings) -> String {
     let mut out = String::new();
     let slow: Vec<String> = slow(found).map(|(words, took)| format!("{words}: {}", shown(ms(took)))).collect();
@@ -35,7 +35,7 @@ fn asked(found: &Findings) -> String {
         let _ = writeln!(out, "\nSlow questions took: {}", slow.join("; "));
     }
     if !found.not_asked.is_empty() {
-        let _ = writeln!(out, "\nNot asked: {}", found.not_asked.join("; "));
+        let _ = writeln!(out, "\nNot asked, or no answer: {}", found.not_asked.join("; "));
     }
     out
 }
@@ -54,10 +54,11 @@ fn card(found: &Findings) -> String {
     let mut out = format!("{passed} rules kept, {failed} broken, {} not tested\n\n", judged.len() - passed - failed);
     let mut of = |wanted: fn(&Judgement) -> bool| {
         for (rule, judgement) in judged.iter().filter(|(_, judgement)| wanted(judgement)) {
-            let (word, seen) = match judgement {
-                Judgement::Pass(seen) => ("pass", seen),
-                Judgement::Fail(seen) => ("FAIL", seen),
-                Judgement::NotTested(why) => ("-", why),
+            let (result, seen) = judgement.parts();
+            let word = match result {
+                "fail" => "FAIL",
+                "not tested" => "-",
+                kept => kept,
             };
             let _ = writeln!(out, "{word:<5} {:<15} {seen}", rule.name);
             if matches!(judgement, Judgement::Fail(_)) {
@@ -73,16 +74,15 @@ fn card(found: &Findings) -> String {
 
 /// Waits by attempt, in a line each.
 fn waits(found: &Findings) -> String {
-    let longest = found.outages.iter().map(|outage| outage.waits_ms.len()).max().unwrap_or_default();
     let mut out = format!("Waits by attempt, of {} outages; attempts were refused by {}\n", found.outages.len(), found.refuse.words());
-    for step in 0..longest {
+    for step in 0..found.attempts() {
         let mut waits: Vec<f64> = found.outages.iter().filter_map(|outage| outage.waits_ms.get(step).copied()).collect();
         waits.sort_by(f64::total_cmp);
         let at = |share: f64| shown(waits[(share * (waits.len() - 1) as f64).round() as usize]);
         let _ = writeln!(out, "  {:>2}  {:>9} to {:>9}, half below {:>9}  ({})", step + 1, at(0.0), at(1.0), at(0.5), waits.len());
     }
-    if let Some(least) = found.gave_up.iter().min() {
-        let _ = writeln!(out, "  gave up after {least} attempts, {} times", found.gave_up.len());
+    if let Some(least) = found.gave_up.iter().map(|away| away.attempts).min() {
+        let _ = writeln!(out, "  did not come back after {least} attempts, {} times", found.gave_up.len());
     }
     if found.exits > 0 {
         let _ = writeln!(out, "  the process ended by itself {} times: client-1.log and so on have what it printed", found.exits);
@@ -129,10 +129,6 @@ pub fn nearest(found: &Findings) -> Option<String> {
     Some(format!("nearest preset: {} (waits differ by {:.1} % on average)", near.preset.id, 100.0 * near.distance))
 }
 
-fn shown(time_ms: f64) -> String {
-    print_duration(Duration::from_millis(time_ms.round() as u64))
-}
-
 fn name(quantity: Quantity) -> String {
     match quantity {
         Quantity::Base => "base".to_owned(),
@@ -164,11 +160,8 @@ pub fn json(found: &Findings) -> Value {
     let rules: Vec<Value> = RULES
         .iter()
         .map(|rule| {
-            let (result, seen) = match rule.judge(found, None) {
-                Judgement::Pass(seen) => ("pass", seen),
-                Judgement::Fail(seen) => ("fail", seen),
-                Judgement::NotTested(seen) => ("not tested", seen),
-            };
+            let judgement = rule.judge(found, None);
+            let (result, seen) = judgement.parts();
             json!({ "rule": rule.name, "result": result, "seen": seen, "text": rule.text, "why": rule.why })
         })
         .collect();
@@ -180,7 +173,7 @@ pub fn json(found: &Findings) -> Value {
         "rules": rules,
         "outages": found.outages.iter().map(|outage| json!({ "client": outage.client, "waits_ms": outage.waits_ms })).collect::<Vec<_>>(),
         "short_lived": found.short_lived.iter().map(|outage| &outage.waits_ms).collect::<Vec<_>>(),
-        "gave_up_after": found.gave_up,
+        "gave_up_after": found.gave_up.iter().map(|away| away.attempts).collect::<Vec<_>>(),
         "exits": found.exits,
         "codes": codes,
         "statuses": statuses,

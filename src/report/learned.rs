@@ -24,13 +24,13 @@ fn blocks(client: &LearnedClient) -> Vec<Block> {
     let heading = |text: &str| Block::Heading(text.to_owned());
     let mut blocks = vec![Block::Command(client.command.clone())];
     let (kept, broken, open) = (client.count("pass"), client.count("fail"), client.count("not tested"));
-    let result = match (broken, open, &client.cut_short) {
+    let result = match (broken, open, client.doubts.is_empty()) {
         (1.., ..) => "fail",
-        (0, 0, None) => "pass",
+        (0, 0, true) => "pass",
         _ => "inconclusive",
     };
     blocks.push(Block::Verdict { result: result.to_owned(), text: format!("{kept} rules kept, {broken} broken, {open} not tested") });
-    blocks.extend(client.cut_short.iter().map(|why| Block::Paragraph(format!("The questions ended early: {why}"))));
+    blocks.extend(client.doubts.iter().cloned().map(Block::Paragraph));
     blocks.push(Block::Table(card(client)));
     let broken: Vec<String> = client.rules.iter().filter(|rule| rule.result == "fail").map(reason).collect();
     if !broken.is_empty() {
@@ -54,7 +54,7 @@ fn blocks(client: &LearnedClient) -> Vec<Block> {
         blocks.extend([heading("Questions that took long"), Block::List(took.collect())]);
     }
     if !client.not_asked.is_empty() {
-        blocks.extend([heading("Not asked"), Block::List(client.not_asked.clone())]);
+        blocks.extend([heading("Not asked, or no answer"), Block::List(client.not_asked.clone())]);
     }
     blocks
 }

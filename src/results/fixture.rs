@@ -165,7 +165,7 @@ pub(crate) fn learned() -> Vec<(&'static str, LearnedClient)> {
         command: "closestorm learn --quick -- node app.js {url}".to_owned(),
         client: "node app.js {url}".to_owned(),
         made: "20 outages after connections of 6s, attempts refused by a reset right after the request, 4 processes".to_owned(),
-        cut_short: None,
+        doubts: Vec::new(),
         rules: vec![rule("fail", "jitter"), rule("pass", "growth"), rule("not tested", "silence")],
         waits_ms: raws.map(spread).to_vec(),
         laws: raws.map(|raw| vec![piece(0.0, raw)]).to_vec(),

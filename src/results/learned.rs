@@ -11,8 +11,8 @@ pub struct LearnedClient {
     pub client: String,
     /// How it was asked, in a line.
     pub made: String,
-    /// Why the questions ended early.
-    pub cut_short: Option<String>,
+    /// Why something is missing, or may be wrong, in sentences.
+    pub doubts: Vec<String>,
     /// All rules, those that are broken first.
     pub rules: Vec<LearnedRule>,
     /// Waits of all outages by attempt, in milliseconds.
@@ -27,7 +27,7 @@ pub struct LearnedClient {
     pub answers: Vec<[String; 3]>,
     /// Questions that took long, and how long.
     pub slow: Vec<(String, String)>,
-    /// Questions that were not asked.
+    /// Questions that were not asked, or have no answer.
     pub not_asked: Vec<String>,
 }
 

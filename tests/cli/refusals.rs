@@ -18,7 +18,7 @@ fn everything_that_is_wrong_with_a_scenario_is_told_at_once_with_its_place() {
 #[test]
 fn a_wrong_argument_is_a_usage_error_that_says_what_is_right() {
     let place = Place::with(SHORT);
-    let table: [(&[&str], &[&str]); 14] = [
+    let table: [(&[&str], &[&str]); 15] = [
         (&["run", "nothere.toml"], &["cannot read the scenario nothere.toml", "No such file", "bundled scenarios: default"]),
         (&["run", "http://127.0.0.1:1/"], &["not a ws:// or wss:// URL", "write \"ws://127.0.0.1:1/\""]),
         (&["run", "--clients", "0"], &["`--clients` is out of bounds", "at least one"]),
@@ -33,6 +33,7 @@ fn a_wrong_argument_is_a_usage_error_that_says_what_is_right() {
         (&["run", "--out", ""], &["--out"]),
         (&["faults", "drop_rts"], &["did you mean `drop_rst`?"]),
         (&["scenarios", "defalt"], &["did you mean `default`?"]),
+        (&["learn", "--listen", "[::1]:0", "--refuse", "closed-port"], &["over IPv4 only"]),
     ];
     table.iter().for_each(|(args, parts)| place.assert_refuses(args, 2, parts));
 }

@@ -74,7 +74,7 @@ fn ask(api: &str, request: &str) -> String {
 }
 
 /// A process that is ended when this is dropped.
-struct Ended(Child);
+pub(super) struct Ended(pub(super) Child);
 
 impl Drop for Ended {
     fn drop(&mut self) {

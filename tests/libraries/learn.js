@@ -4,7 +4,7 @@
 //   node learn.js CLOSESTORM FOLDER PRESETS.toml --table         only the table
 //
 // FOLDER/LIBRARY/learn.json has what was learnt. Without names all libraries are asked; with names those, and the table is made of all that are there.
-const { spawn } = require('node:child_process');
+const { execFileSync, spawn } = require('node:child_process');
 const fs = require('node:fs');
 const path = require('node:path');
 const table = require('./table.js');
@@ -49,6 +49,11 @@ if (!presets || strange.length) {
   console.error(`node learn.js CLOSESTORM FOLDER PRESETS.toml [LIBRARY…]\nlibraries: ${Object.keys(LIBRARIES).join(' ')}`);
   process.exit(2);
 }
+// Refused attempts of each outage.
+const ATTEMPTS = 5;
+const program = execFileSync(closestorm, ['--version'], { encoding: 'utf8' }).trim() + (process.env.COMMIT ? ` (commit ${process.env.COMMIT})` : '');
+// Until the tables are printed: also where nothing is left to wait for.
+process.exitCode = 1;
 const python = path.join(__dirname, '..', 'clients', 'bin', 'python');
 
 function version({ package: name, python: ofPython }, library) {
@@ -60,12 +65,22 @@ function version({ package: name, python: ofPython }, library) {
 function learn(library) {
   const { outages = 12, instances = 6, python: ofPython } = LIBRARIES[library];
   return new Promise(done => {
+    const out = path.join(folder, library);
+    fs.rmSync(out, { recursive: true, force: true });
+    const note = error => {
+      const date = new Date().toISOString().slice(0, 10);
+      const meta = { version: version(LIBRARIES[library], library), date, program, outages, instances, attempts: ATTEMPTS, error };
+      fs.mkdirSync(out, { recursive: true });
+      fs.writeFileSync(path.join(out, 'meta.json'), JSON.stringify(meta));
+      done();
+    };
     const double = spawn('node', [path.join(__dirname, 'double.js'), library], { stdio: ['pipe', 'pipe', 'inherit'] });
+    const early = code => note(`its server ended with exit code ${code}`);
+    double.once('exit', early);
     double.stdout.once('data', port => {
-      const out = path.join(folder, library);
-      fs.rmSync(out, { recursive: true, force: true });
+      double.off('exit', early);
       const client = ofPython ? [python, path.join(__dirname, 'client.py')] : ['node', path.join(__dirname, 'client.js')];
-      const how = ['--outages', outages, '--instances', instances, '--attempts', 5].map(String);
+      const how = ['--outages', outages, '--instances', instances, '--attempts', ATTEMPTS].map(String);
       const args = ['learn', '--quiet', '--format', 'json', '--upstream', `ws://127.0.0.1:${String(port).trim()}`, '--out', out, ...how];
       const from = performance.now();
       const learning = spawn(closestorm, [...args, '--', ...client, library, '{url}'], { stdio: ['ignore', 'ignore', 'pipe'] });
@@ -74,10 +89,7 @@ function learn(library) {
       learning.on('close', code => {
         double.stdin.end();
         console.error(`${library}: exit code ${code} after ${Math.round((performance.now() - from) / 1000)} s ${said}`);
-        const meta = { library, version: version(LIBRARIES[library], library), date: new Date().toISOString().slice(0, 10), error: said.trim() };
-        fs.mkdirSync(out, { recursive: true });
-        fs.writeFileSync(path.join(out, 'meta.json'), JSON.stringify(meta));
-        done();
+        note(said.trim());
       });
     });
   });
@@ -93,6 +105,7 @@ async function main() {
   };
   await Promise.all(Array.from({ length: Number(process.env.AT_ONCE ?? 8) }, (_, number) => lane(number)));
   process.stdout.write(table(LIBRARIES, folder, fs.readFileSync(presets, 'utf8')));
+  process.exitCode = 0;
 }
 
 main();

@@ -4,7 +4,7 @@ use crate::api::write_report;
 use crate::close::{ABNORMAL, NO_STATUS};
 use crate::cmd::console;
 use crate::learn::findings::Return;
-use crate::learn::rules::{Judgement, RULES};
+use crate::learn::rules::RULES;
 use crate::learn::{Findings, policy, words};
 use crate::number;
 use crate::results::learned::{LearnedClient, LearnedRule, LearnedSchedule};
@@ -26,7 +26,7 @@ pub(super) fn write(found: &Findings, client: &str, dir: &Path) -> anyhow::Resul
 fn learned(found: &Findings, client: &str) -> LearnedClient {
     let typed = console::command_line();
     let command = shlex::try_join(typed.iter().map(String::as_str)).unwrap_or_else(|_| typed.join(" "));
-    let longest = found.outages.iter().map(|outage| outage.waits_ms.len()).max().unwrap_or_default();
+    let longest = found.attempts();
     let at = |attempt: usize| found.outages.iter().filter_map(|outage| outage.waits_ms.get(attempt).copied()).collect();
     let good = found.fit.as_ref().filter(|fit| fit.goodness.is_good());
     LearnedClient {
@@ -38,7 +38,7 @@ fn learned(found: &Findings, client: &str) -> LearnedClient {
             print_duration(found.held),
             found.refuse.words()
         ),
-        cut_short: found.cut_short.clone(),
+        doubts: found.doubts(),
         rules: rules(found),
         waits_ms: (0..longest).map(at).collect(),
         laws: good.map(|fit| fit.laws(longest)).unwrap_or_default(),
@@ -54,12 +54,9 @@ fn rules(found: &Findings) -> Vec<LearnedRule> {
     let mut rules: Vec<LearnedRule> = RULES
         .iter()
         .map(|rule| {
-            let (result, seen) = match rule.judge(found, None) {
-                Judgement::Fail(seen) => ("fail", seen),
-                Judgement::Pass(seen) => ("pass", seen),
-                Judgement::NotTested(why) => ("not tested", why),
-            };
-            LearnedRule { result, name: rule.name, seen, text: rule.text, why: rule.why }
+            let judgement = rule.judge(found, None);
+            let (result, seen) = judgement.parts();
+            LearnedRule { result, name: rule.name, seen: seen.to_owned(), text: rule.text, why: rule.why }
         })
         .collect();
     rules.sort_by_key(|rule| ["fail", "pass", "not tested"].iter().position(|result| *result == rule.result));

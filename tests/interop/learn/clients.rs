@@ -3,6 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "real processes in real time, on threads that carry nobody")]
 
 use super::super::browser::chromium;
+use super::super::proxied::Ended;
 use super::*;
 use std::io::{BufRead, BufReader};
 
@@ -20,7 +21,7 @@ fn fails(args: &[&str], command: &[&str]) -> String {
 
 #[test]
 fn a_client_that_does_not_come_is_an_error() {
-    let stderr = fails(&["--instances", "1"], &["sh", "-c", "echo no client; exec sleep 60"]);
+    let stderr = fails(&["--instances", "1"], &["sh", "-c", "echo no client; exec sleep 600"]);
     assert!(stderr.contains("did not connect") && stderr.contains("no client"), "{stderr}");
 }
 
@@ -35,6 +36,29 @@ fn a_program_that_is_not_there_and_one_that_ends_are_told_at_once() {
     assert!(begun.elapsed() < std::time::Duration::from_secs(20), "{:?}", begun.elapsed());
 }
 
+#[test]
+fn what_a_client_was_not_there_to_hear_has_no_answer() {
+    if !node("learn") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut closestorm = Command::new(env!("CARGO_BIN_EXE_closestorm"));
+    let args = ["learn", "--quick", "--quiet", "--held", "100ms", "--outages", "4", "--format", "json", "--out"];
+    // It connects once.
+    let client = ["--", "node", "-e", "new (require('ws'))(process.env.URL).on('error', () => {})"];
+    let output =
+        closestorm.args(args).arg(folder.path().join("learnt")).args(client).env("NODE_PATH", home("tests/node/node_modules")).output();
+    let output = output.unwrap();
+    let found: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
+    let has = |list: &str, question: &str| found[list].to_string().contains(&format!("\"{question}\""));
+    for (question, answered) in [("status code 1001", true), ("HTTP status 401", false), ("HTTP status 503", false), ("Retry-After", false)]
+    {
+        assert_eq!((has("asked", question), has("not_asked", question)), (answered, !answered), "{question}: {found}");
+    }
+    assert_eq!((rule(&found, "returns"), rule(&found, "refused-stays")), ("fail", "not tested"), "{}", found["rules"]);
+}
+
 /// A time in a row of `learn.json`.
 fn after_s(found: &Value, question: &str) -> f64 {
     found[question]["after_ms"].as_f64().unwrap_or_else(|| panic!("{question}: {found}")) / 1e3
@@ -45,7 +69,8 @@ fn slow_questions_are_answered() {
     if !node("learn") {
         return;
     }
-    let few = ["--outages", "8", "--attempts", "2", "--instances", "8", "--held", "500ms"];
+    // So many that a random first wait is seen to be one: of a few, all may be alike.
+    let few = ["--outages", "16", "--attempts", "2", "--instances", "8", "--held", "500ms"];
     let clients = ["careful.js", "comes_back.js"].map(|file| home("tests/node").join(file));
     let [careful, careless] = scope(|scope| {
         let learning = clients.each_ref().map(|client| scope.spawn(move || learn(&few, &["node", client.to_str().unwrap(), "{url}"])));
@@ -106,8 +131,11 @@ fn a_page_in_a_browser_is_waited_for() {
     }
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("learnt");
-    let mut closestorm = Command::new(env!("CARGO_BIN_EXE_closestorm"));
+    // Where the page stays away it waits for five minutes, again and again.
+    let mut closestorm = Command::new("timeout");
     let args = [
+        "240",
+        env!("CARGO_BIN_EXE_closestorm"),
         "learn",
         "--listen",
         "127.0.0.1:0",
@@ -131,11 +159,10 @@ fn a_page_in_a_browser_is_waited_for() {
     let profile = format!("--user-data-dir={}", folder.path().join("profile").display());
     let mut browser = Command::new(program);
     browser.args(["--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", &profile, &page]);
-    let mut browser = browser.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let browser = Ended(browser.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
     let progress: Vec<String> = lines.collect();
     let output = learning.wait_with_output().unwrap();
-    browser.kill().unwrap();
-    browser.wait().unwrap();
+    drop(browser);
     let found: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {progress:?}"));
     assert!(progress.iter().any(|line| line.contains("outage 4 of 4")), "{progress:?}");
     // A browser has much to do: the earliest of four.

@@ -1,4 +1,4 @@
-//! Three real libraries, each before a small server of its protocol: what `docs/clients.md` says of them stays true.
+//! Three real libraries, in the versions of the other tests, each before a small server of its protocol.
 
 use super::*;
 use std::io::{BufRead, BufReader};
