@@ -505,6 +505,9 @@ pub struct Proxy {
     /// Seed of all random numbers: the same seed, proxy and number of a connection give the same toxics.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
+    /// Write a run folder of what passed into this folder when the proxy is stopped.
+    #[arg(long, value_name = "DIR", requires = "listen")]
+    pub out: Option<PathBuf>,
     /// How long a connection to the server may take to open, and a TLS handshake with server or client. Then the client's connection is reset.
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     pub connect_timeout: Duration,

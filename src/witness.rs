@@ -1,7 +1,7 @@
 //! Real clients, whom no plan counts: numbered as they come, recorded by whoever has the other end of their connections, and made the results of a
 //! run when all is over.
 //!
-//! `serve` tells it what happens on sockets; it knows none. Nothing that only a client sees is ever told: where nobody looked there is no
+//! `serve` and `proxy` tell it what happens on sockets; it knows none. Nothing that only a client sees is ever told: where nobody looked there is no
 //! data, and that is no pass. The population is open and bounded: what comes beyond [`CONNECTIONS_MAX`] is missing, and the results say so.
 
 use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage, Stages};
@@ -46,6 +46,8 @@ struct WitnessLog {
     faults: Vec<Injection>,
     /// What is missing of the results, in words.
     missing: Vec<String>,
+    /// What else is to be said of them.
+    notes: Vec<String>,
     /// When it ended; `None`: it goes on.
     end: Option<Duration>,
 }
@@ -110,7 +112,11 @@ impl Witness {
     /// A client has begun an attempt to connect: which of its connections this will be. `who` tells clients apart, if anything does; otherwise
     /// each connection is a client of its own. `None`: there were too many, and nothing of it is recorded.
     pub(crate) fn came(&self, who: Option<&str>) -> Option<Id> {
-        let at = self.started.elapsed();
+        self.came_at(self.now(), who)
+    }
+
+    /// The same, of an attempt that began then.
+    pub(crate) fn came_at(&self, at: Duration, who: Option<&str>) -> Option<Id> {
         let mut log = self.log();
         if log.end.is_some() {
             return None;
@@ -148,9 +154,24 @@ impl Witness {
         self.tell(Event::Ready { client, connection });
     }
 
+    /// The time since the beginning.
+    pub(crate) fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// The results lack something; what, in words.
+    pub(crate) fn misses(&self, what: &str) {
+        self.log().misses(what.to_owned());
+    }
+
+    /// This is to be said of the results.
+    pub(crate) fn note(&self, what: String) {
+        self.log().notes.push(what);
+    }
+
     /// Something happened now.
     pub(crate) fn tell(&self, event: Event) {
-        let at = self.started.elapsed();
+        let at = self.now();
         self.log().push(at, event);
     }
 
@@ -187,7 +208,10 @@ impl Witness {
         self.end();
         let mut log = self.log();
         let length = log.end.unwrap_or_default();
-        let plan = self.plan(run, length, &log.faults)?;
+        let mut plan = self.plan(run, length, &log.faults)?;
+        plan.notices.append(&mut log.notes);
+        // An attempt may be told of when it is over.
+        log.events.sort_by_key(|(at, _)| *at);
         let mut recorder = Recorder::of_real(&plan, self.real, log.clients);
         for (at, event) in &log.events {
             recorder.on(*at, event);

@@ -5,14 +5,17 @@ mod flags;
 use super::console;
 use super::exit::{self, Usage};
 use super::signals::Stop;
+use super::witnessed::WitnessedFolder;
 use crate::cli::Proxy;
 use crate::lock::lock;
+use crate::metrics::meta::{RealClients, SeenFrom};
 use crate::number::counted;
-use crate::proxy::{ApiMetrics, ClientLabels, ControlApi, Proxies, ProxyEvent, ProxyEvents, Upstream, UpstreamTrust};
+use crate::proxy::{ApiMetrics, ClientLabels, ControlApi, Proxies, ProxyEvent, ProxyEvents, ProxyRecord, Upstream, UpstreamTrust};
 use crate::seed::Seed;
 use crate::sut::command::open_files::raise_files;
 use crate::text::{printable, printable_lines};
 use crate::transport::tls::Identity;
+use crate::witness::{Witness, WitnessedRun};
 use anyhow::Context;
 use flags::ToxiproxyFlags;
 use std::io::{self, Write};
@@ -67,22 +70,39 @@ pub fn main(args: &Proxy) -> anyhow::Result<u8> {
     let stop = Stop::listen().context("cannot listen for signals")?;
     raise_files().context("cannot read the limit of open files")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the async runtime")?;
-    runtime.block_on(run(settings, args, stop))
+    let Some(out) = &args.out else { return runtime.block_on(run(settings, args, stop, None)).map(|_| exit::OK) };
+    let seed = settings.seed;
+    let folder = WitnessedFolder::open(out, seed)?;
+    let identified = args.identify.is_some();
+    let witness = Arc::new(Witness::new(RealClients { seen_from: SeenFrom::Proxy, identified }));
+    let record = ProxyRecord::new(witness.clone(), identified);
+    match runtime.block_on(run(settings, args, stop, Some(Arc::new(record)))) {
+        Ok(target) => {
+            folder.save(&witness, &WitnessedRun { name: NAME.to_owned(), target, seed }, args.quiet)?;
+            Ok(exit::OK)
+        }
+        Err(error) => {
+            folder.discard();
+            Err(error)
+        }
+    }
 }
 
-async fn run(settings: ProxySettings<'_>, args: &Proxy, stop: Stop) -> anyhow::Result<u8> {
+/// Gives the address of the proxy that the command line describes; without one, nothing.
+async fn run(settings: ProxySettings<'_>, args: &Proxy, stop: Stop, record: Option<Arc<ProxyRecord>>) -> anyhow::Result<String> {
     let labels = args.identify.clone().map(ClientLabels::new).transpose().map_err(anyhow::Error::msg)?;
     let trust = UpstreamTrust::new(args.insecure, args.ca.clone());
     // What is wrong with the file is known before somebody connects.
     args.ca.is_some().then(|| trust.settings()).transpose()?;
-    let proxies = Arc::new(Proxies::new(trust, args.connect_timeout, Seed(settings.seed), printed_events(labels)));
-    let mut lines = String::new();
+    let proxies = Arc::new(Proxies::new(trust, args.connect_timeout, Seed(settings.seed), events(labels, record.clone())));
+    let (mut lines, mut target) = (String::new(), String::new());
     if let Some((listen, upstream)) = settings.proxy {
         let identity = args.tls.then(|| Identity::from_files_or_made(args.cert.as_deref().zip(args.key.as_deref()))).transpose()?;
         let tls = identity.as_ref().map(|identity| identity.server(None)).transpose()?;
         let started = proxies.add(NAME, listen, upstream.clone(), tls).await;
         let address = started.with_context(|| format!("cannot listen on {}", printable(listen)))?;
         let scheme = if args.tls { "wss://" } else { "" };
+        target = format!("{}://{address}", if args.tls { "wss" } else { "ws" });
         lines += &format!("listening on {scheme}{address}, passing on to {}\n", printable(&upstream.to_string()));
         if let Some(identity) = &identity {
             lines += &format!("certificate SHA-256 {}\n", identity.fingerprint()?);
@@ -111,18 +131,21 @@ async fn run(settings: ProxySettings<'_>, args: &Proxy, stop: Stop) -> anyhow::R
         console::print(&lines)?;
     }
     stop.stopped().await;
+    // What our own end does to connections is no result.
+    record.iter().for_each(|record| record.end());
     let accepted = proxies.accepted().await;
     proxies.stop().await;
     if !args.quiet {
         console::print(&format!("stopped after {}\n", counted(accepted, "connection")))?;
     }
-    Ok(exit::OK)
+    Ok(target)
 }
 
-/// Prints events to stderr, of each kind one a second at most.
-fn printed_events(labels: Option<ClientLabels>) -> ProxyEvents {
+/// Records events, if they are to be, and prints them to stderr, of each kind one a second at most.
+fn events(labels: Option<ClientLabels>, record: Option<Arc<ProxyRecord>>) -> ProxyEvents {
     let printed: Mutex<Vec<(Discriminant<ProxyEvent>, Instant, u64)>> = Mutex::default();
     ProxyEvents::new(labels, move |event| {
+        record.iter().for_each(|record| record.on(&event));
         if !event.is_notice() {
             return;
         }

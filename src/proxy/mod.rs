@@ -3,7 +3,7 @@
 //! `listener` takes connections and dials the upstream, `tls` shakes hands at either side, `relay` copies both ways over two
 //! [`Link`](crate::transport::link::Link)s, which carry out what [`effects`] ask of bytes. `frames` looks at what passes, without holding it
 //! up, `identify` tells clients apart, and `account` is what was seen of a connection in the end. `event` has all that happens, and
-//! `witnesses` who is told: the summary in `counts`, and readers of the stream in `feed`. `proxies` has all proxies by name, `overview` all at a
+//! `witnesses` who is told: the summary in `counts`, readers of the stream in `feed`, and the run folder in `record`. `proxies` has all proxies by name, `overview` all at a
 //! look. `faults` has closestorm's own faults, which `relay_faults` carries out on links and, while one acts on frames, in a `frame_stage`
 //! between them; `toxics` what Toxiproxy calls its faults, and `api` the HTTP interface to it all.
 
@@ -26,6 +26,7 @@ pub(crate) mod overview;
 mod own;
 pub(crate) mod parts;
 pub(crate) mod proxies;
+mod record;
 pub(crate) mod relay;
 pub(crate) mod relay_faults;
 pub(crate) mod tls;
@@ -39,6 +40,7 @@ pub use api::{ApiMetrics, ControlApi};
 pub use event::ProxyEvent;
 pub use identify::{ClientKey, ClientLabels};
 pub use proxies::Proxies;
+pub use record::ProxyRecord;
 pub use tls::UpstreamTrust;
 pub use upstream::Upstream;
 pub use witnesses::ProxyEvents;

@@ -1,0 +1,177 @@
+//! What the results say of connections that passed.
+
+use super::*;
+use crate::close::TcpEnd;
+use crate::metrics::meta::{RealClients, SeenFrom};
+use crate::proxy::account::PassedClose;
+use crate::results::record::{Summary, Verdict};
+use crate::results::summary::summarise;
+use crate::witness::WitnessedRun;
+use tokio::time::advance;
+
+/// A proxy through which connections pass, in seconds.
+struct Passed {
+    witness: Arc<Witness>,
+    record: ProxyRecord,
+    number: u64,
+}
+
+impl Passed {
+    fn new(identified: bool) -> Passed {
+        let witness = Arc::new(Witness::new(RealClients { seen_from: SeenFrom::Proxy, identified }));
+        Passed { record: ProxyRecord::new(witness.clone(), identified), witness, number: 0 }
+    }
+
+    /// A client connects.
+    fn connects(&mut self) -> ProxiedId {
+        self.number += 1;
+        let connection = ProxiedId { proxy: "proxy".into(), connection: self.number };
+        self.record.on(&ProxyEvent::Connected { connection: connection.clone(), from: ([127, 0, 0, 1], 1).into() });
+        connection
+    }
+
+    /// It is answered.
+    fn answered(&self, connection: &ProxiedId, client: Option<&str>, status: u16) {
+        let (connection, client) = (connection.clone(), client.map(Into::into));
+        self.record.on(&ProxyEvent::Answered { connection, client, status, retry_after: None, took: Duration::ZERO });
+    }
+
+    /// Connects and is answered at once.
+    fn opens(&mut self, client: Option<&str>) -> ProxiedId {
+        let connection = self.connects();
+        self.answered(&connection, client, 101);
+        connection
+    }
+
+    /// It is over: so ended by whom, with which Close frames of client and server.
+    fn ends(&self, connection: &ProxiedId, of: ConnectionAccount) {
+        self.record.on(&ProxyEvent::Ended(Box::new(ConnectionAccount { connection: connection.clone(), ..of })));
+    }
+
+    fn summary(&self) -> Summary {
+        self.record.end();
+        let run = WitnessedRun { name: "proxy".to_owned(), target: "ws://127.0.0.1:9000".to_owned(), seed: 1 };
+        let (_, results) = self.witness.results(&run).expect("an address");
+        results.check_ledger().expect("it balances");
+        summarise(&results, None, &Verdict::default(), "closestorm proxy")
+    }
+}
+
+fn side(bytes: u64, code: Option<u16>, end: TcpEnd, own_end: Option<End>) -> SideAccount {
+    let close = code.map(|code| PassedClose { code, reason: "".into() });
+    SideAccount { bytes, frames: [0; 16], close, end, own_end, first: own_end.is_none(), mid_frame: false }
+}
+
+/// An open connection that `by` ended, with these codes of client and server.
+fn account(by: EndedBy, codes: [Option<u16>; 2]) -> ConnectionAccount {
+    let ends = |first: bool| if first { (TcpEnd::Fin, None) } else { (TcpEnd::None, Some(End::Fin)) };
+    let ((near, near_own), (far, far_own)) = (ends(by == EndedBy::Client), ends(by == EndedBy::Server));
+    ConnectionAccount {
+        connection: ProxiedId { proxy: "proxy".into(), connection: 0 },
+        from: ([127, 0, 0, 1], 1).into(),
+        client: None,
+        asked: true,
+        status: Some(101),
+        opened_after: Some(Duration::ZERO),
+        lasted: Duration::ZERO,
+        by,
+        near: side(100, codes[0], near, near_own),
+        far: side(100, codes[1], far, far_own),
+    }
+}
+
+/// One that never was open.
+fn unanswered(by: EndedBy, asked: bool, client: Option<&str>) -> ConnectionAccount {
+    let near = side(u64::from(asked), None, TcpEnd::None, Some(End::Rst));
+    ConnectionAccount { asked, status: None, opened_after: None, client: client.map(Into::into), near, ..account(by, [None; 2]) }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_is_cut_and_comes_back_was_away_from_end_to_open() {
+    let mut passed = Passed::new(true);
+    let first = passed.opens(Some("anna"));
+    advance(SECOND).await;
+    passed.ends(&first, account(EndedBy::Server, [Some(1012), Some(1012)]));
+    advance(SECOND).await;
+    // Not answered; then turned away; then the server takes it.
+    let failing = passed.connects();
+    passed.ends(&failing, unanswered(EndedBy::Proxy, true, Some("anna")));
+    let rejected = passed.connects();
+    passed.answered(&rejected, Some("anna"), 503);
+    passed.ends(&rejected, ConnectionAccount { status: Some(503), ..unanswered(EndedBy::Server, true, Some("anna")) });
+    advance(SECOND).await;
+    let opening = passed.connects();
+    advance(SECOND).await;
+    passed.answered(&opening, Some("anna"), 101);
+    advance(SECOND).await;
+    let summary = passed.summary();
+    assert_eq!(summary.seen_from, SeenFrom::Proxy);
+    let attempts = &summary.attempts.counts;
+    assert_eq!((attempts.total, attempts.opened, attempts.failed, attempts.rejected), (4, 2, 1, 1));
+    assert_eq!((summary.reconnect.affected, summary.reconnect.recovered), (1, 1));
+    assert_eq!(summary.reconnect.time_us.p50, None, "one sample");
+    assert!((2_990_000..3_010_000).contains(&summary.reconnect.time_us.max.expect("it came back")), "{:?}", summary.reconnect.time_us);
+    assert_eq!(summary.close_codes.client["1012"], 1);
+    assert_eq!(summary.close_codes.server["1012"], 1);
+    assert_eq!(summary.connections.closed, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_leaves_or_is_connected_elsewhere_or_is_not_known_is_not_away() {
+    let mut passed = Passed::new(true);
+    // Leaves, with a Close frame of its own.
+    let leaving = passed.opens(Some("anna"));
+    // Connected twice, and one of the two is cut.
+    let (one, _other) = (passed.opens(Some("bert")), passed.opens(Some("bert")));
+    // Without what tells clients apart.
+    let unknown = passed.opens(None);
+    advance(SECOND).await;
+    passed.ends(&leaving, account(EndedBy::Client, [Some(1000), Some(1000)]));
+    passed.ends(&one, account(EndedBy::Server, [None, None]));
+    passed.ends(&unknown, account(EndedBy::Server, [None, None]));
+    advance(SECOND).await;
+    let summary = passed.summary();
+    assert_eq!((summary.connections.closed, summary.reconnect.affected), (3, 0));
+    assert_eq!(summary.attempts.counts.opened, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempts_of_nobody_knows_whom_are_said_and_in_no_figure() {
+    for (identified, attempts, notices) in [(true, 1, 1), (false, 2, 1)] {
+        let mut passed = Passed::new(identified);
+        let cut = passed.connects();
+        passed.ends(&cut, unanswered(EndedBy::Proxy, false, None));
+        let _open = passed.opens(Some("anna"));
+        // A look at the port, and another protocol.
+        let looked = passed.connects();
+        passed.ends(&looked, unanswered(EndedBy::Client, false, None));
+        let other = passed.connects();
+        let near = side(10, None, TcpEnd::Fin, None);
+        passed.ends(&other, ConnectionAccount { near, ..unanswered(EndedBy::Server, false, None) });
+        let summary = passed.summary();
+        assert_eq!(summary.attempts.counts.total, attempts, "{identified}");
+        assert_eq!(summary.notices.len(), notices, "{:?}", summary.notices);
+        assert!(summary.notices[0].starts_with(if identified {
+            "1 attempt ended before the request was read"
+        } else {
+            "clients cannot be told"
+        }));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_began_before_its_clients_connection_ended_is_later_than_that() {
+    let mut passed = Passed::new(true);
+    let first = passed.opens(Some("anna"));
+    advance(SECOND).await;
+    let second = passed.connects();
+    advance(SECOND).await;
+    passed.ends(&first, account(EndedBy::Client, [None, None]));
+    advance(SECOND).await;
+    passed.answered(&second, Some("anna"), 101);
+    let summary = passed.summary();
+    assert_eq!((summary.reconnect.affected, summary.reconnect.recovered), (1, 1));
+    assert_eq!(summary.attempts.counts.total, 2);
+}
