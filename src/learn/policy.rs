@@ -166,10 +166,10 @@ fn counts_on(found: &Findings) -> bool {
     RULES.iter().any(|rule| rule.name == "stable-reset" && matches!(rule.judge(found, None), Judgement::Pass(_)))
 }
 
-/// What people write for a time that was seen a little late: whole tenths of a second, where it is a second or more.
+/// What people write for a time that was seen a little late, or whose begin was: whole tenths of a second, where it is a second or more.
 fn whole(time: Duration) -> Duration {
     let grain = if time >= Duration::from_secs(1) { 100 } else { 10 };
-    Duration::from_millis((time.as_millis() as u64).saturating_sub(1) / grain * grain).max(Duration::from_millis(1))
+    Duration::from_millis((time.as_millis() as u64 + grain / 5) / grain * grain).max(Duration::from_millis(1))
 }
 
 #[cfg(test)]
@@ -221,6 +221,13 @@ mod tests {
         assert_eq!(seen(&steep, None), Some(3));
         assert_eq!(seen(&[1_000.0; 5], Some(40)), Some(5));
         assert_eq!(seen(&[2_000.0], Some(40)), Some(1));
+    }
+
+    #[test]
+    fn a_time_is_what_people_write_where_it_or_its_begin_is_seen_late() {
+        for (seen, written) in [(4_003, 4_000), (3_000, 3_000), (2_984, 3_000), (2_960, 2_900), (512, 510), (499, 500), (3, 1)] {
+            assert_eq!(whole(Duration::from_millis(seen)), Duration::from_millis(written), "{seen}");
+        }
     }
 
     /// What is printed is what a scenario reads.
