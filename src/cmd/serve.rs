@@ -10,7 +10,6 @@ use crate::metrics::meta::{RealClients, SeenFrom};
 use crate::seed::Seed;
 use crate::serve::StepServer;
 use crate::transport::tls::Identity;
-use crate::transport::tls_error::TlsError;
 use crate::witness::{Witness, WitnessedRun};
 use anyhow::Context;
 use std::net::SocketAddr;
@@ -31,7 +30,7 @@ pub fn main(args: &Serve) -> anyhow::Result<u8> {
     if let Some(scenario) = &args.scenario {
         return serve_scenario::main(args, scenario, address);
     }
-    let identity = args.tls.then(|| identity(args)).transpose()?;
+    let identity = args.tls.then(|| Identity::from_files_or_made(args.cert.as_deref().zip(args.key.as_deref()))).transpose()?;
     let seed_number = args.seed.unwrap_or(SEED);
     let stop = Stop::listen().context("cannot listen for signals")?;
     let quiet = args.quiet;
@@ -72,11 +71,6 @@ pub fn main(args: &Serve) -> anyhow::Result<u8> {
         eprintln!("stopped after {} WebSocket connections", server.begun());
     }
     Ok(stop.code().unwrap_or(OK))
-}
-
-/// The certificate of `--tls`.
-pub(super) fn identity(args: &Serve) -> Result<Identity, TlsError> {
-    Identity::from_files_or_made(args.cert.as_deref().zip(args.key.as_deref()))
 }
 
 /// Where to listen: on loopback, or where `--bind` says, with a warning.

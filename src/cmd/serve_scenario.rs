@@ -2,7 +2,6 @@
 
 use super::console::{self, print};
 use super::exit::{self, Usage};
-use super::serve::identity;
 use super::signals::Stop;
 use super::witnessed::conclude;
 use crate::api::{Scratch, check_instances};
@@ -75,7 +74,7 @@ fn with_tls(mut plan: Plan, args: &Serve) -> anyhow::Result<(Plan, Option<Identi
         }
         Target::Command(_) | Target::Url(_) => false,
     };
-    let identity = tls.then(|| identity(args)).transpose()?;
+    let identity = tls.then(|| Identity::from_files_or_made(args.cert.as_deref().zip(args.key.as_deref()))).transpose()?;
     if let Some(identity) = &identity {
         // Before a process is started with it.
         identity.server(None)?;

@@ -35,7 +35,7 @@ pub(crate) use crate::sut::command::guarded::unless;
 pub use crate::sut::command::open_files::raise_files;
 use crate::sut::control_links;
 pub(crate) use crate::sut::control_links::ToWorkers;
-use crate::sut::control_links::{Reports, Untold};
+use crate::sut::control_links::{Reports, TOLD_WITHIN, Untold};
 use crate::sut::endpoint::Endpoint;
 pub use crate::sut::error::RunError;
 use crate::sut::target_events;
@@ -59,8 +59,6 @@ const PROBE_WITHIN: Duration = Duration::from_secs(10);
 const SNAPSHOT_EVERY: Duration = Duration::from_millis(200);
 /// How long servers may need to see the end of what ended with the run; it is dated, so what happened later does not count.
 const SETTLE: Duration = Duration::from_millis(50);
-/// In which they must have told all of it; one that is stopped cannot.
-const TOLD_WITHIN: Duration = Duration::from_secs(2);
 
 /// Where a run finds its program and leaves its target's output.
 #[derive(Clone, Debug)]

@@ -48,10 +48,10 @@ async fn each_real_client_that_came_and_was_not_let_in_is_told() {
     let identity = Identity::generate().expect("a certificate");
     let failed = |why: &str| Outcome::Failed { why: why.to_owned() };
     let table = [
-        (told(ASKS, None, true).await, (Stage::Upgrade, failed(CLOSED))),
-        (told("no TLS at all\r\n", Some(identity), false).await, (Stage::Tls, failed(handshake_faults::NO_TLS))),
+        (told(ASKS, None, true), (Stage::Upgrade, failed(CLOSED))),
+        (told("no TLS at all\r\n", Some(identity), false), (Stage::Tls, failed(handshake_faults::NO_TLS))),
     ];
-    for (told, expected) in table {
-        assert_eq!(told, expected);
+    for (telling, expected) in table {
+        assert_eq!(timeout(Duration::from_secs(20), telling).await.expect("it is told"), expected);
     }
 }

@@ -11,6 +11,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
+/// In which servers must have told all evidence; one that is stopped cannot.
+pub(crate) const TOLD_WITHIN: Duration = Duration::from_secs(2);
 /// In which what has come must be taken, where the wait for what is still to come has used all the time.
 const TAKEN_WITHIN: Duration = Duration::from_millis(100);
 
@@ -356,6 +358,35 @@ mod tests {
         lines.report(FromServer::Notice { text: "of one that is gone".to_owned() });
         assert_eq!(lines.all_told(10 * TAKES).await, Untold::default());
         assert_eq!(books.load(Ordering::Relaxed), 3);
+        taker.abort();
+        memory::set(None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_server_told_before_it_was_killed_is_taken_before_it_counts_as_gone() {
+        memory::set(Some(Weather::calm(LinkOwner::new(1))));
+        let (lines, mut reports) = ControlLinks::new();
+        let (ours, theirs) = ipc::pair().expect("a link");
+        lines.join((0, 0), ours).expect("a live link");
+        let killed = tokio::spawn(async move {
+            let (say, _told, _) = ipc::open::<FromServer, ToServer>(theirs, PROTOCOL).expect("a link");
+            for _ in 0..3 {
+                say.send(&FromServer::Notice { text: "one of the last".to_owned() }).expect("short");
+            }
+            tokio::time::sleep(TAKES).await;
+        });
+        assert!(lines.hello((0, 0), 0, TAKES).await);
+        let taken = Arc::new(AtomicU64::new(0));
+        let taking = taken.clone();
+        let taker = tokio::spawn(async move {
+            while reports.next().await.is_some() {
+                tokio::time::sleep(TAKES).await;
+                taking.fetch_add(1, Ordering::Relaxed);
+            }
+        });
+        lines.last_words(0, 10 * TAKES).await;
+        assert_eq!(taken.load(Ordering::Relaxed), 3);
+        killed.await.expect("no panic");
         taker.abort();
         memory::set(None);
     }
