@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "real processes in real time, on threads that carry nobody")]
 
+mod faults;
 mod fuzz;
 mod toxiproxy;
 mod transparent;

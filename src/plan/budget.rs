@@ -72,6 +72,11 @@ impl Budget {
         begins
     }
 
+    /// Whether a fault may hit nobody any more.
+    pub(crate) fn is_used_up(&self, fault: u16) -> bool {
+        self.faults[usize::from(fault)].hits == Some(0)
+    }
+
     /// A firing is over: it hits nobody any more.
     pub fn end(&mut self, firing: Firing) {
         self.of(firing.fault).firings.remove(&firing.number);

@@ -14,7 +14,7 @@ use std::time::Duration;
 pub struct ProxiedId {
     /// Name of the proxy.
     pub proxy: Arc<str>,
-    /// Number among the connections of its listener, from 1, in the order in which they came.
+    /// Number among the connections of all proxies that had this name, from 1, in the order in which they came.
     pub connection: u64,
 }
 

@@ -20,6 +20,9 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+/// Why a fault does not act on a connection that it was to hit.
+pub(crate) const TOO_LATE: &str = "it was over, or ending, already";
+
 /// Number of bytes, and what was seen of them, in one direction.
 #[derive(Debug, Default)]
 pub(crate) struct DirectionCounters {
@@ -130,7 +133,7 @@ struct SeenHandshake {
 pub(crate) struct ProxiedConnection {
     /// Name of the proxy.
     pub(crate) proxy: Arc<str>,
-    /// Number of the connection among those of its listener, from 1.
+    /// Number of the connection among those of its proxy, from 1.
     pub(crate) id: u64,
     /// The client.
     pub(crate) peer: SocketAddr,
@@ -149,6 +152,8 @@ pub(crate) struct ProxiedConnection {
     ordered: AtomicBool,
     /// It is carried: orders are carried out at once.
     carried: AtomicBool,
+    /// It is ending, or one of its paths is dead: no fault can act on it any more.
+    over: AtomicBool,
     /// Firings that hold on it, or have something left to do.
     held: Mutex<Vec<Firing>>,
     /// Wakes the task that carries it.
@@ -173,6 +178,7 @@ impl ProxiedConnection {
             orders: Mutex::default(),
             ordered: AtomicBool::new(false),
             carried: AtomicBool::new(false),
+            over: AtomicBool::new(false),
             held: Mutex::default(),
             waker: AtomicWaker::new(),
         }
@@ -268,14 +274,44 @@ impl ProxiedConnection {
         std::mem::take(&mut *lock(&self.orders))
     }
 
-    /// Waits until its end is ordered, before it is carried.
-    pub(crate) async fn ended_early(&self) {
+    /// No fault can act on it any more.
+    pub(crate) fn set_over(&self) {
+        self.over.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether no fault can act on it any more.
+    pub(crate) fn is_over(&self) -> bool {
+        self.over.load(Ordering::Relaxed)
+    }
+
+    /// It is gone: faults that were to act on it, and came too late, are told of.
+    pub(crate) fn gone(&self) {
+        self.set_over();
+        for (order, _done) in self.take_orders() {
+            if let Order::Inject(dose) = order {
+                dose.stamp.not_carried_out(&self.named(), TOO_LATE);
+            }
+        }
+    }
+
+    /// Waits until its end is ordered, before it is carried; which.
+    pub(crate) async fn ended_early(&self) -> End {
+        self.ordered_early(|order| if let Order::End(how) = order { Some(*how) } else { None }).await
+    }
+
+    /// Waits until this firing is taken back, before it is carried.
+    pub(crate) async fn reverted_early(&self, firing: Firing) {
+        self.ordered_early(|order| matches!(order, Order::Revert(of) if *of == firing).then_some(())).await;
+    }
+
+    /// Both may be waited for in the task that will carry it.
+    async fn ordered_early<T>(&self, find: impl Fn(&Order) -> Option<T>) -> T {
         poll_fn(|cx| {
             self.waker.register(cx.waker());
-            let ends = lock(&self.orders).iter().any(|(order, _)| matches!(order, Order::End(_)));
-            if ends { Poll::Ready(()) } else { Poll::Pending }
+            let found = lock(&self.orders).iter().find_map(|(order, _)| find(order));
+            found.map_or(Poll::Pending, Poll::Ready)
         })
-        .await;
+        .await
     }
 
     /// What speaks on it.

@@ -59,6 +59,11 @@ impl ProxyDoor {
         ProxyDoor { address, listener: Some(listener), state: DoorState::default() }
     }
 
+    /// Where it listens, or is to.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     /// The socket; `None` while it is closed.
     pub(crate) fn listener(&self) -> Option<&TcpListener> {
         self.listener.as_ref()

@@ -17,6 +17,13 @@ pub enum ProxyEvent {
         /// The limit, in words.
         limit: &'static str,
     },
+    /// The port that a fault had closed cannot be opened again, or what a fault did to it cannot be changed. It is tried on.
+    NotListening {
+        /// Where the proxy is to listen.
+        listen: SocketAddr,
+        /// Why.
+        why: String,
+    },
     /// The upstream could not be connected: the client's connection was reset.
     NotDialled {
         /// The upstream, as the user wrote it.
@@ -67,8 +74,10 @@ pub enum ProxyEvent {
         fault: Arc<str>,
         /// Which of its firings, from 0.
         firing: u32,
-        /// Connections that it hit; none for one that waits for new ones, or is about listening sockets.
+        /// The first of the connections that it hit; none for one that waits for new ones, or is about listening sockets.
         hit: Vec<ProxiedId>,
+        /// How many it hit.
+        hits: usize,
         /// Connections among which it chose.
         eligible: usize,
     },
@@ -105,6 +114,7 @@ impl fmt::Display for ProxyEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ProxyEvent::Refused { limit } => write!(f, "connection refused (reset): {limit}"),
+            ProxyEvent::NotListening { listen, why } => write!(f, "cannot listen on {listen} as before: {why}; it is tried on"),
             ProxyEvent::NotDialled { upstream, why } => write!(f, "cannot connect to {upstream}: {why}; the client's connection was reset"),
             ProxyEvent::ClientNotSecured { why } => write!(f, "TLS with a client failed: {why}; its connection was closed"),
             ProxyEvent::TlsPassedThrough { listen } => {
@@ -114,8 +124,8 @@ impl fmt::Display for ProxyEvent {
             ProxyEvent::Answered { connection, status, .. } => write!(f, "connection {connection}: the server answered with {status}"),
             ProxyEvent::Ended(account) => write!(f, "connection {} ended by {} ({})", account.connection, account.by, account.how()),
             ProxyEvent::TooManyClients { limit } => write!(f, "{limit} clients are told apart; further ones are not"),
-            ProxyEvent::FaultFired { fault, firing, hit, eligible } => {
-                write!(f, "fault {fault} fired ({firing}): it hits {} of {}", hit.len(), counted(*eligible as u64, "connection"))
+            ProxyEvent::FaultFired { fault, firing, hits, eligible, .. } => {
+                write!(f, "fault {fault} fired ({firing}): it hits {hits} of {}", counted(*eligible as u64, "connection"))
             }
             ProxyEvent::FaultActs { fault, connection, .. } => write!(f, "fault {fault} acts on connection {connection}"),
             ProxyEvent::FaultReverted { fault, firing } => write!(f, "fault {fault} is over ({firing})"),
@@ -138,6 +148,7 @@ impl ProxyEvent {
         let of = |connection: &ProxiedId| json!({ "proxy": *connection.proxy, "connection": connection.connection });
         match self {
             ProxyEvent::Refused { limit } => ("refused", json!({ "limit": limit })),
+            ProxyEvent::NotListening { listen, why } => ("not_listening", json!({ "listen": listen.to_string(), "why": why })),
             ProxyEvent::NotDialled { upstream, why } => ("not_dialled", json!({ "upstream": upstream, "why": why })),
             ProxyEvent::ClientNotSecured { why } => ("tls_failed", json!({ "why": why })),
             ProxyEvent::TlsPassedThrough { listen } => ("tls_passed_through", json!({ "listen": listen.to_string() })),
@@ -154,9 +165,9 @@ impl ProxyEvent {
             }
             ProxyEvent::Ended(account) => ("closed", with(of(&account.connection), account.json())),
             ProxyEvent::TooManyClients { limit } => ("too_many_clients", json!({ "limit": limit })),
-            ProxyEvent::FaultFired { fault, firing, hit, eligible } => {
+            ProxyEvent::FaultFired { fault, firing, hit, hits, eligible } => {
                 let hit: Vec<Value> = hit.iter().map(of).collect();
-                ("fault_fired", json!({ "fault": **fault, "firing": firing, "hit": hit, "eligible": eligible }))
+                ("fault_fired", json!({ "fault": **fault, "firing": firing, "hit": hit, "hits": hits, "eligible": eligible }))
             }
             ProxyEvent::FaultActs { fault, firing, connection } => {
                 ("fault_acts", with(of(connection), json!({ "fault": **fault, "firing": firing })))

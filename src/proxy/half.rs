@@ -185,8 +185,10 @@ impl RelayHalf {
             if self.stage.as_ref().is_some_and(|stage| !stage.has_room()) {
                 return Poll::Pending;
             }
+            // What is beyond a limit is not read: it may pass behind a Close frame, or when the limit is gone.
+            let room = usize::try_from(self.limit.saturating_sub(passed).min(cap - all)).unwrap_or(usize::MAX);
             let mut chunk = [const { MaybeUninit::uninit() }; CHUNK];
-            let mut buffer = ReadBuf::uninit(&mut chunk);
+            let mut buffer = ReadBuf::uninit(&mut chunk[..room.min(CHUNK)]);
             match ready!(Pin::new(&mut *from).poll_read(cx, &mut buffer)) {
                 Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && from.link().end() == TcpEnd::Fin => {
                     self.cut = true;
@@ -195,9 +197,8 @@ impl RelayHalf {
                 }
                 read => read?,
             }
-            let room = usize::try_from(self.limit.saturating_sub(passed).min(cap - all)).unwrap_or(usize::MAX);
-            let bytes = &buffer.filled()[..buffer.filled().len().min(room)];
-            if buffer.filled().is_empty() {
+            let bytes = buffer.filled();
+            if bytes.is_empty() {
                 self.ended(connection);
                 continue;
             }

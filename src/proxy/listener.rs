@@ -11,7 +11,7 @@ use crate::proxy::door::{DoorState, ProxyDoor};
 use crate::proxy::event::ProxyEvent;
 use crate::proxy::faults::desk::{DoorOrders, FaultDesk};
 use crate::proxy::faults::dose::AttemptDose;
-use crate::proxy::opening::{OpenedLinks, OpeningEnd, open};
+use crate::proxy::opening::{OpenedLinks, OpeningEnd, end_on_drop, open};
 use crate::proxy::relay::Relay;
 use crate::proxy::tls::{self, UpstreamTrust};
 use crate::proxy::toxics::{ActingToxics, Toxic, ToxicSubject};
@@ -52,6 +52,8 @@ pub(crate) struct ListenerSettings {
     /// Of the proxy; random streams have it in their names.
     pub(crate) name: Arc<str>,
     pub(crate) upstream: Upstream,
+    /// Number of the last connection of a proxy of this name.
+    pub(crate) numbered: Arc<AtomicU64>,
     /// Whom it trusts as an upstream that speaks TLS.
     pub(crate) trust: Arc<UpstreamTrust>,
     /// With which it speaks TLS to clients, if it does.
@@ -230,6 +232,7 @@ impl ListenerShared {
     async fn accept(self: Arc<Self>, mut door: ProxyDoor) {
         let mut reserve = File::open("/dev/null").ok();
         let (mut standing, followed) = self.settings.faults.listens();
+        let mut fails = false;
         loop {
             let (state, change) = {
                 let orders = standing.borrow_and_update();
@@ -238,12 +241,16 @@ impl ListenerShared {
             if state.is_closed() {
                 self.end_handshakes();
             }
-            if let Err(error) = door.apply(state).await {
-                self.settings.events.tell(ProxyEvent::Refused { limit: "its port cannot be opened again" });
-                drop(error);
+            let applied = door.apply(state).await;
+            if let Err(error) = &applied {
+                // Told once, however long it takes.
+                if !fails {
+                    self.settings.events.tell(ProxyEvent::NotListening { listen: door.address(), why: error.to_string() });
+                }
                 sleep(NO_FILES).await;
                 standing.mark_changed();
             }
+            fails = applied.is_err();
             followed.send_replace(change);
             while !standing.has_changed().unwrap_or(false) {
                 tokio::select! {
@@ -285,7 +292,8 @@ impl ListenerShared {
     }
 
     fn take(self: &Arc<Self>, stream: TcpStream, peer: SocketAddr) {
-        let id = self.accepted.fetch_add(1, Ordering::Relaxed) + 1;
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        let id = self.settings.numbered.fetch_add(1, Ordering::Relaxed) + 1;
         let connection = Arc::new(ProxiedConnection::new(self.settings.name.clone(), id, peer, self.notices.clone()));
         self.settings.events.tell(ProxyEvent::Connected { connection: connection.named(), from: peer });
         let attempts = {
@@ -312,21 +320,14 @@ impl ListenerShared {
     /// One connection, from the dial to its end.
     async fn carry(self: Arc<Self>, near: TcpStream, connection: Arc<ProxiedConnection>, attempts: Vec<AttemptDose>) {
         // Boxed, so that an open connection does not keep the room that its dial took.
-        let opened = Box::pin(async {
-            tokio::select! {
-                biased;
-                // The drop is its FIN.
-                () = connection.ended_early() => Err((EndedBy::Proxy, Some(End::Fin))),
-                opened = self.both_ends(near, &connection, attempts) => opened,
-            }
-        });
-        let (near, far) = match opened.await {
+        let (near, far) = match Box::pin(self.both_ends(near, &connection, attempts)).await {
             Ok(relay) => relay.await,
             Err((by, own_end)) => {
                 connection.ends_by(by);
                 (SideEnd::unused(own_end), SideEnd::unused(None))
             }
         };
+        connection.gone();
         self.settings.events.tell(ProxyEvent::Ended(Box::new(connection.account(near, far))));
         {
             let mut connections = lock(&self.connections);
@@ -351,21 +352,33 @@ impl ListenerShared {
     ) -> Result<Relay, (EndedBy, Option<End>)> {
         let ListenerSettings { upstream, trust, tls, dial_limit, seed, events, .. } = &self.settings;
         // Whoever does not get through here is no load on the upstream.
-        let near = match tls {
+        let mut near = match tls {
             None => Transport::Plain(Link::new(near)),
-            Some(settings) => match tls::accept(settings, near, *dial_limit).await {
-                Ok(near) => near,
-                Err(why) => {
-                    events.tell(ProxyEvent::ClientNotSecured { why });
-                    return Err((EndedBy::Client, Some(End::Fin)));
-                }
+            Some(settings) => tokio::select! {
+                biased;
+                // Whoever shakes hands has the socket: the drop is its FIN.
+                _ = connection.ended_early() => return Err((EndedBy::Proxy, Some(End::Fin))),
+                shaken = tls::accept(settings, near, *dial_limit) => match shaken {
+                    Ok(near) => near,
+                    Err(why) => {
+                        events.tell(ProxyEvent::ClientNotSecured { why });
+                        return Err((EndedBy::Client, Some(End::Fin)));
+                    }
+                },
             },
         };
         let dial = upstream.connect(trust, *dial_limit);
         if attempts.is_empty() {
-            return match dial.await {
-                Ok(far) => Ok(Relay::new(near, far, connection.clone(), *seed)),
-                Err(error) => Err(self.not_dialled(near, &error)),
+            return tokio::select! {
+                biased;
+                how = connection.ended_early() => {
+                    end_on_drop(&mut near, how);
+                    Err((EndedBy::Proxy, Some(how)))
+                }
+                dialled = dial => match dialled {
+                    Ok(far) => Ok(Relay::new(near, far, connection.clone(), *seed)),
+                    Err(error) => Err(self.not_dialled(near, &error)),
+                },
             };
         }
         match Box::pin(open(near, connection, attempts, dial)).await {

@@ -5,7 +5,7 @@ use crate::fault::{End, Frame, OnAttempt, RequestEdit, ResponseEdit, Side};
 use crate::proxy::connection::{ProxiedConnection, Speech};
 use crate::proxy::faults::dose::AttemptDose;
 use crate::proxy::frames::{FirstBytes, HEAD_MAX, StreamSide, look};
-use crate::server::handshake_faults::suffer;
+use crate::server::handshake_faults;
 use crate::transport::Transport;
 use crate::transport::link::Link;
 use crate::transport::memory::MemoryEnd;
@@ -42,15 +42,39 @@ pub(crate) struct OpenedLinks {
     pub(crate) close: Option<u16>,
 }
 
-/// Leads a connection through its opening handshake. `dial` connects to the upstream.
+/// Leads a connection through its opening handshake, unless its end is ordered before. `dial` connects to the upstream.
 pub(crate) async fn open(
-    mut near: Transport,
+    near: Transport,
+    connection: &ProxiedConnection,
+    doses: Vec<AttemptDose>,
+    dial: impl Future<Output = io::Result<Transport>>,
+) -> OpeningEnd {
+    let mut tap = Tap::new(near, Side::Server);
+    tokio::select! {
+        biased;
+        how = connection.ended_early() => {
+            end_on_drop(tap.transport(), how);
+            OpeningEnd::Over(Some(how))
+        }
+        end = lead(&mut tap, connection, doses, dial) => end,
+    }
+}
+
+/// The drop that follows is this end.
+pub(crate) fn end_on_drop(link: &mut Transport, how: End) {
+    if how == End::Rst {
+        link.link_mut().reset();
+    }
+}
+
+async fn lead(
+    tap: &mut Tap,
     connection: &ProxiedConnection,
     doses: Vec<AttemptDose>,
     dial: impl Future<Output = io::Result<Transport>>,
 ) -> OpeningEnd {
     let mut asked = Vec::new();
-    let _ = timeout(HEAD_WAIT, read_head(&mut near, StreamSide::Up, &mut asked)).await;
+    let _ = timeout(HEAD_WAIT, read_head(tap.transport(), StreamSide::Up, &mut asked)).await;
     let FirstBytes::Frames(head) = look(StreamSide::Up, &asked, None) else {
         let why = match look(StreamSide::Up, &asked, None) {
             FirstBytes::Tls => "it is TLS, which passes through",
@@ -60,30 +84,34 @@ pub(crate) async fn open(
         return match dial.await {
             Ok(mut far) => {
                 let _ = far.write_all(&asked).await;
-                opened(near, far, asked, Vec::new(), None)
+                opened(transport_of(tap), far, asked, Vec::new(), None)
             }
-            Err(error) => OpeningEnd::NotDialled(Box::new(near), error),
+            Err(error) => OpeningEnd::NotDialled(Box::new(transport_of(tap)), error),
         };
     };
     connection.set_speech(Speech::Asked);
-    let mut tap = Tap::new(near, Side::Server);
-    let (mut answer, mut asks) = (ResponseEdit::default(), Vec::new());
+    let (mut answer, mut asks, mut answering) = (ResponseEdit::default(), Vec::new(), Vec::new());
     for mut dose in doses {
         dose.stamp.acts(&connection.named());
         if let OnAttempt::Ask(ask) = dose.effect {
             asks.push(ask);
             continue;
         }
-        match suffer(&mut tap, dose.effect, &mut dose.random).await {
-            None => return OpeningEnd::Over(tap.transport_ref().link().own_end()),
-            Some(edit) => answer = answer.and(edit),
+        match suffer(tap, connection, &mut dose).await {
+            // Where nothing else was said, the drop is a FIN.
+            HandshakeFate::Ended => return OpeningEnd::Over(tap.transport_ref().link().own_end().or(Some(End::Fin))),
+            HandshakeFate::Answer(edit) => {
+                answer = answer.and(edit);
+                answering.push(dose.stamp);
+            }
+            HandshakeFate::Released => {}
         }
     }
     // Set when the relay reads the head again.
     connection.set_speech(Speech::Bytes);
     let mut far = match dial.await {
         Ok(far) => far,
-        Err(error) => return OpeningEnd::NotDialled(Box::new(transport_of(&mut tap)), error),
+        Err(error) => return OpeningEnd::NotDialled(Box::new(transport_of(tap)), error),
     };
     let sent = asks.iter().fold(asked[..head].to_vec(), |head, ask| request(&head, ask));
     let early = asks.iter().flat_map(|ask| &ask.early).flat_map(|frame: &Frame| encode(frame, Some([9, 27, 81, 243])));
@@ -94,18 +122,50 @@ pub(crate) async fn open(
     let _ = far.flush().await;
     let mut answered = Vec::new();
     if answer == ResponseEdit::default() {
-        return opened(transport_of(&mut tap), far, asked, answered, None);
+        return opened(transport_of(tap), far, asked, answered, None);
     }
-    // A client that goes away meanwhile shows when it is written to.
-    read_head(&mut far, StreamSide::Down, &mut answered).await;
+    // A client that goes away meanwhile shows when it is written to, or when this time is over.
+    if timeout(HEAD_WAIT, read_head(&mut far, StreamSide::Down, &mut answered)).await.is_err() {
+        let why = format!("the server did not answer within {HEAD_WAIT:?}");
+        answering.iter().for_each(|stamp| stamp.not_carried_out(&connection.named(), why.as_str()));
+        let mut near = transport_of(tap);
+        let _ = near.write_all(&answered).await;
+        return opened(near, far, asked, answered, None);
+    }
     let end = answered.windows(4).position(|four| four == b"\r\n\r\n").map_or(answered.len(), |at| at + 4);
     let changed = response(&answered[..end], &answer);
-    if send(&mut tap, &changed, &answer).await.is_err() {
+    if send(tap, &changed, &answer).await.is_err() {
         return OpeningEnd::Over(tap.transport_ref().link().own_end());
     }
-    let mut near = transport_of(&mut tap);
+    let mut near = transport_of(tap);
     let _ = near.write_all(&answered[end..]).await;
     opened(near, far, asked, answered, answer.close)
+}
+
+/// What a fault made of a handshake before its answer.
+enum HandshakeFate {
+    /// It has ended the connection.
+    Ended,
+    /// The answer goes out like this.
+    Answer(ResponseEdit),
+    /// The fault was taken back while it held the handshake up: that goes on.
+    Released,
+}
+
+async fn suffer(tap: &mut Tap, connection: &ProxiedConnection, dose: &mut AttemptDose) -> HandshakeFate {
+    let passed = tap.transport_ref().link().passed();
+    tokio::select! {
+        biased;
+        () = connection.reverted_early(dose.stamp.firing) => {
+            // What the client said behind its request was thrown away: it cannot go on.
+            return if tap.transport_ref().link().passed() == passed { HandshakeFate::Released } else { HandshakeFate::Ended };
+        }
+        () = handshake_faults::hold(tap, &mut dose.effect, &mut dose.random) => {}
+    }
+    match handshake_faults::answer(tap, dose.effect.clone(), &mut dose.random).await {
+        None => HandshakeFate::Ended,
+        Some(edit) => HandshakeFate::Answer(edit),
+    }
 }
 
 fn opened(near: Transport, far: Transport, asked: Vec<u8>, answered: Vec<u8>, close: Option<u16>) -> OpeningEnd {

@@ -80,25 +80,31 @@ impl Proxies {
 
     /// Adds a fault; returns when it holds, if it is due now.
     pub(crate) async fn add_fault(&self, value: Value) -> Result<Value, ApiError> {
-        let named = value.get("name").is_some_and(|name| !name.is_null());
-        let (fault, scope) = words::read(value).map_err(|why| ApiError::new(400, why))?;
-        if let Some(proxy) = &scope.proxy {
-            find(&*self.named.lock().await, proxy)?;
-        }
-        let added = self.faults.add(fault, scope, named).await.map_err(|(status, why)| ApiError::new(status, why))?;
-        let name = added.get("name").and_then(Value::as_str).unwrap_or_default();
-        // One that acted once may have been removed by another request.
-        self.fault(name).or(Ok(added.into()))
+        self.put_fault(None, value).await
     }
 
     /// Changes a fault: what it did is taken back, and it begins anew with the fields that are given.
     pub(crate) async fn change_fault(&self, name: &str, changes: Value) -> Result<Value, ApiError> {
         let Value::Object(changes) = changes else { return Err(ApiError::new(400, "a fault is an object")) };
-        let mut fields = self.faults.words(name).ok_or_else(no_fault)?;
-        fields.extend(changes);
-        words::read(fields.clone().into()).map_err(|why| ApiError::new(400, why))?;
-        self.delete_fault(name).await?;
-        self.add_fault(fields.into()).await
+        let fields = words::changed(self.faults.words(name).ok_or_else(no_fault)?, changes);
+        self.put_fault(Some(name), fields.into()).await
+    }
+
+    /// Adds a fault, or puts it in the place of one.
+    async fn put_fault(&self, old: Option<&str>, value: Value) -> Result<Value, ApiError> {
+        let named = value.get("name").is_some_and(|name| !name.is_null());
+        let (fault, scope) = words::read(value).map_err(|why| ApiError::new(400, why))?;
+        if let Some(proxy) = &scope.proxy {
+            find(&*self.named.lock().await, proxy)?;
+        }
+        let put = match old {
+            None => self.faults.add(fault, scope, named).await,
+            Some(old) => self.faults.replace(old, fault, scope, named).await,
+        };
+        let put = put.map_err(|(status, why)| ApiError::new(status, why))?;
+        let name = put.get("name").and_then(Value::as_str).unwrap_or_default();
+        // It may have been removed by another request meanwhile.
+        self.fault(name).or(Ok(put.into()))
     }
 
     /// Removes a fault; returns when it holds nowhere any more.

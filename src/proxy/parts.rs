@@ -11,6 +11,8 @@ use crate::proxy::frames::StreamSide;
 use crate::proxy::half::RelayHalf;
 use crate::seed::Seed;
 use crate::transport::Transport;
+use crate::transport::link::Link;
+use crate::transport::memory::MemoryEnd;
 use crate::ws::frame::Scanner;
 use std::sync::Arc;
 
@@ -28,6 +30,8 @@ pub(crate) struct RelayParts {
     pub(crate) toxics: Option<Box<RelayEffects>>,
     /// A path is dead for good: its links stay as they are.
     pub(crate) dead: bool,
+    /// How a link ended that was let go while the other one is kept: to the client, and to the upstream.
+    pub(crate) gone: [Option<(TcpEnd, Option<End>)>; 2],
 }
 
 /// How a connection is to end, or that it goes on.
@@ -86,6 +90,24 @@ impl RelayParts {
         if self.far.link().end() == TcpEnd::None { EndedBy::Client } else { EndedBy::Server }
     }
 
+    /// Resets the link to `side` now, and leaves one in its place that has ended.
+    pub(crate) fn let_go(&mut self, side: Side) {
+        let (link, half) = match side {
+            Side::Client => (&mut self.near, &mut self.down),
+            Side::Server => (&mut self.far, &mut self.up),
+        };
+        half.note_first(link);
+        link.link_mut().reset();
+        self.gone[side as usize] = Some((link.link().end(), link.link().own_end()));
+        *link = Transport::Plain(Link::new(MemoryEnd::pair().0));
+    }
+
+    /// How TCP ended with `side`: by it, and by the proxy.
+    pub(crate) fn ends_of(&self, side: Side) -> (TcpEnd, Option<End>) {
+        let link = if side == Side::Client { self.near.link() } else { self.far.link() };
+        self.gone[side as usize].unwrap_or((link.end(), link.own_end()))
+    }
+
     /// The direction towards whoever suffers from what `side` does.
     pub(crate) fn half(&mut self, side: Side) -> &mut RelayHalf {
         match towards(side) {
@@ -104,11 +126,11 @@ impl RelayParts {
         half.stage.as_deref_mut()
     }
 
-    /// The link to whoever suffers from what `side` does, and the other one.
-    pub(crate) fn links(&mut self, side: Side) -> (&mut Transport, &mut Transport) {
+    /// The link to whoever suffers from what `side` does.
+    pub(crate) fn link(&mut self, side: Side) -> &mut Transport {
         match side {
-            Side::Client => (&mut self.far, &mut self.near),
-            Side::Server => (&mut self.near, &mut self.far),
+            Side::Client => &mut self.far,
+            Side::Server => &mut self.near,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! All proxies by name, and what the control API does to them.
 
+use crate::lock::lock;
 use crate::proxy::api::wire::{ApiError, ProxyFields, ToxicFields, toxic_json, toxics_json};
 use crate::proxy::faults::desk::FaultDesk;
 use crate::proxy::listener::{ListenerSettings, ListenerTotals, ProxyListener};
@@ -15,8 +16,8 @@ use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex as SyncMutex};
 use std::time::Duration;
 use tokio::net::lookup_host;
 use tokio::sync::Mutex;
@@ -30,6 +31,9 @@ const TOXICS_MAX: usize = 256;
 #[derive(Debug)]
 pub struct Proxies {
     pub(super) named: Mutex<BTreeMap<String, NamedProxy>>,
+    /// Number of the last connection of proxies that were deleted, by name: connections of one that is deleted end while those of the next
+    /// come. As many as there may be proxies; then all but the last begin at 1 again.
+    numbered: SyncMutex<BTreeMap<String, Arc<AtomicU64>>>,
     trust: Arc<UpstreamTrust>,
     dial_limit: Duration,
     seed: Seed,
@@ -51,13 +55,24 @@ pub(super) struct NamedProxy {
     pub(super) listener: Option<ProxyListener>,
     /// Of listeners that it had before.
     past: ListenerTotals,
+    /// Number of the last connection of a proxy of this name.
+    numbered: Arc<AtomicU64>,
 }
 
 impl Proxies {
     /// None yet. An upstream is to answer within `dial_limit`, and to be one of these if it speaks TLS.
     pub fn new(trust: UpstreamTrust, dial_limit: Duration, seed: Seed, events: ProxyEvents) -> Self {
         let faults = FaultDesk::new(seed, events.clone());
-        Proxies { named: Mutex::default(), trust: Arc::new(trust), dial_limit, seed, events, toxics_made: AtomicU64::new(0), faults }
+        Proxies {
+            named: Mutex::default(),
+            numbered: SyncMutex::default(),
+            trust: Arc::new(trust),
+            dial_limit,
+            seed,
+            events,
+            toxics_made: AtomicU64::new(0),
+            faults,
+        }
     }
 
     /// Makes one that listens; with `tls` it speaks TLS to clients.
@@ -115,6 +130,7 @@ impl Proxies {
             return Err(ApiError::new(409, "proxy already exists"));
         }
         room(named.len(), PROXIES_MAX, "proxies")?;
+        proxy.numbered = self.numbered(&name);
         if fields.enabled.unwrap_or(true) {
             self.started(&name, &mut proxy).await?;
         }
@@ -150,9 +166,10 @@ impl Proxies {
             }
             // A proxy of the same name at another place takes over, without what acts on the old one.
             old.halt().await;
-            (proxy.past, proxy.tls) = (old.past, old.tls.clone());
+            (proxy.past, proxy.tls, proxy.numbered) = (old.past, old.tls.clone(), old.numbered.clone());
         } else {
             room(named.len(), PROXIES_MAX, "proxies")?;
+            proxy.numbered = self.numbered(&name);
         }
         if fields.enabled.unwrap_or(true) {
             self.started(&name, &mut proxy).await?;
@@ -182,9 +199,28 @@ impl Proxies {
     }
 
     pub(crate) async fn delete(&self, name: &str) -> Result<(), ApiError> {
-        let removed = self.named.lock().await.remove(name);
-        removed.ok_or_else(no_proxy)?.halt().await;
+        let mut removed = {
+            let mut named = self.named.lock().await;
+            let removed = named.remove(name).ok_or_else(no_proxy)?;
+            self.forget(name, &removed);
+            removed
+        };
+        removed.halt().await;
         Ok(())
+    }
+
+    /// A proxy is gone; one of its name that comes goes on with its numbers.
+    fn forget(&self, name: &str, gone: &NamedProxy) {
+        let mut numbered = lock(&self.numbered);
+        if numbered.len() >= PROXIES_MAX {
+            numbered.clear();
+        }
+        numbered.insert(name.to_owned(), gone.numbered.clone());
+    }
+
+    /// Number of the last connection of a proxy of this name that is new.
+    fn numbered(&self, name: &str) -> Arc<AtomicU64> {
+        lock(&self.numbered).get(name).cloned().unwrap_or_default()
     }
 
     /// Starts those that are not enabled and removes all toxics; connections stay.
@@ -271,6 +307,7 @@ impl Proxies {
         let settings = ListenerSettings {
             name: name.into(),
             upstream: proxy.upstream.clone(),
+            numbered: proxy.numbered.clone(),
             trust: self.trust.clone(),
             tls: proxy.tls.clone(),
             dial_limit: self.dial_limit,
@@ -288,7 +325,8 @@ impl Proxies {
 
 impl NamedProxy {
     fn new(listen: String, upstream: Upstream) -> Self {
-        NamedProxy { listen, upstream, tls: None, toxics: Vec::new(), listener: None, past: ListenerTotals::default() }
+        let (toxics, past, numbered) = (Vec::new(), ListenerTotals::default(), Arc::default());
+        NamedProxy { listen, upstream, tls: None, toxics, listener: None, past, numbered }
     }
 
     fn take_toxic(&mut self, toxic: Toxic) -> Result<(), ApiError> {

@@ -4,9 +4,9 @@
 //! kernel does not take is kept. FIN passes as FIN in its direction alone, RST as RST. In TLS `close_notify` with FIN passes so; where the other
 //! side has no TLS it is a FIN, and a FIN there is both. A FIN without `close_notify` passes as one, and an alert as RST.
 
-use crate::fault::End;
+use crate::fault::{End, Side};
 use crate::proxy::account::EndedBy;
-use crate::proxy::connection::{Order, ProxiedConnection, SideEnd};
+use crate::proxy::connection::{Order, ProxiedConnection, SideEnd, TOO_LATE};
 use crate::proxy::effects::RelayEffects;
 use crate::proxy::frames::StreamSide;
 use crate::proxy::half::{HalfContext, HalfPoll, RelayHalf};
@@ -41,7 +41,7 @@ impl Relay {
     /// Between two connections that are ready to talk. `seed` makes the random streams of shaped directions.
     pub(crate) fn new(near: Transport, far: Transport, connection: Arc<ProxiedConnection>, seed: Seed) -> Self {
         let (up, down) = (RelayHalf::new(StreamSide::Up), RelayHalf::new(StreamSide::Down));
-        let parts = RelayParts { near, far, up, down, connection, seed, toxics: None, dead: false };
+        let parts = RelayParts { near, far, up, down, connection, seed, toxics: None, dead: false, gone: [None; 2] };
         Relay { parts, end: None, closing: None, faults: None }
     }
 
@@ -60,6 +60,7 @@ impl Relay {
         (self.end, self.faults) = (None, None);
         let parts = &mut self.parts;
         parts.connection.set_held(Vec::new());
+        parts.connection.set_over();
         parts.connection.ends_by(by);
         parts.up.note_first(&parts.far);
         parts.down.note_first(&parts.near);
@@ -96,6 +97,10 @@ impl Relay {
             let verdict = match order {
                 Order::End(how) if how == End::Rst || self.closing.is_none() => RelayVerdict::Ends(how, EndedBy::Proxy),
                 // It is on its way out.
+                Order::Inject(dose) if self.closing.is_some() => {
+                    dose.stamp.not_carried_out(&self.parts.connection.named(), TOO_LATE);
+                    RelayVerdict::GoesOn
+                }
                 _ if self.closing.is_some() => RelayVerdict::GoesOn,
                 Order::Effects(effects) => {
                     self.apply(*effects);
@@ -195,14 +200,12 @@ impl Future for Relay {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<(SideEnd, SideEnd)> {
         ready!(self.poll_over(cx));
-        let end = |of: &Transport, from: &RelayHalf, to: &RelayHalf| SideEnd {
-            end: of.link().end(),
-            own_end: of.link().own_end(),
-            first: to.target_first,
-            mid_frame: from.watch.mid_frame(),
+        let RelayParts { up, down, .. } = &self.parts;
+        let end = |of: Side, from: &RelayHalf, to: &RelayHalf| {
+            let (end, own_end) = self.parts.ends_of(of);
+            SideEnd { end, own_end, first: to.target_first, mid_frame: from.watch.mid_frame() }
         };
-        let RelayParts { near, far, up, down, .. } = &self.parts;
-        Poll::Ready((end(near, up, down), end(far, down, up)))
+        Poll::Ready((end(Side::Client, up, down), end(Side::Server, down, up)))
     }
 }
 
@@ -237,3 +240,6 @@ pub(crate) fn drain(link: &mut Link, cx: &mut Context<'_>) -> Poll<()> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,15 +3,12 @@
 use crate::fault::{CLOSE, End, Frame, HowEnough, InjectionStep, PING, Payload, Side};
 use crate::plan::{KEPT_AFTER_PEER, PEER_CHECK};
 use crate::proxy::account::EndedBy;
-use crate::proxy::connection::{DirectionCounters, Order, ProxiedConnection, Speech};
+use crate::proxy::connection::{DirectionCounters, Order, ProxiedConnection, Speech, TOO_LATE};
 use crate::proxy::faults::dose::ProxyDose;
 use crate::proxy::faults::held::HeldFaults;
 use crate::proxy::frames::{StreamSide, StreamWatch};
 use crate::proxy::half::{HalfState, both};
 use crate::proxy::parts::{RelayParts, RelayVerdict};
-use crate::transport::Transport;
-use crate::transport::link::Link;
-use crate::transport::memory::MemoryEnd;
 use crate::ws::session::injected::WatchCounts;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -38,6 +35,8 @@ pub(crate) struct RelayFaults {
     closes_by: Option<Instant>,
     /// To both peers.
     closes_both: bool,
+    /// The path to one side died with the other side: nothing brings it back.
+    half_open: bool,
     /// FIN went to one side, as what the proxy acts, and the rest ends then; `None`: when that side ends.
     cut: Option<(Side, Option<Instant>)>,
     /// What is left of a dead path is kept so long.
@@ -72,6 +71,7 @@ impl RelayFaults {
             spent: Vec::new(),
             closes_by: None,
             closes_both: false,
+            half_open: false,
             cut: None,
             kept: None,
             seen: (0, true, true, HalfState::Open, HalfState::Open),
@@ -92,7 +92,11 @@ impl RelayFaults {
         faults.changed = true;
         match order {
             // Nothing passes there any more.
-            Order::Inject(_) | Order::Close(..) if parts.dead => RelayVerdict::GoesOn,
+            Order::Inject(dose) if parts.dead => {
+                dose.stamp.not_carried_out(&parts.connection.named(), TOO_LATE);
+                RelayVerdict::GoesOn
+            }
+            Order::Close(..) if parts.dead => RelayVerdict::GoesOn,
             Order::Inject(dose) => {
                 let plain = || [&parts.up.watch, &parts.down.watch].iter().any(|watch| matches!(watch, StreamWatch::Plain));
                 match parts.connection.speech() {
@@ -104,12 +108,14 @@ impl RelayFaults {
                 RelayVerdict::GoesOn
             }
             Order::Revert(firing) => {
+                let was_silent = faults.is_silent();
                 let (hit, resets) = faults.held.revert(firing);
                 if hit {
                     parts.apply_gates(Some(&faults.held));
                 }
                 // A path that comes back tells what became of the other end meanwhile.
-                if resets || hit && parts.dead && !faults.is_silent() {
+                let comes_back = parts.dead && was_silent && !faults.is_silent();
+                if !faults.half_open && (resets || comes_back) {
                     RelayVerdict::Ends(End::Rst, EndedBy::Proxy)
                 } else {
                     RelayVerdict::GoesOn
@@ -157,11 +163,10 @@ impl RelayFaults {
         if !parts.near.link().discards_writes() && !parts.far.link().discards_writes() {
             return RelayVerdict::Ends(End::Rst, parts.broken_by());
         }
-        for link in [&mut parts.near, &mut parts.far] {
-            if !link.link().discards_writes() {
-                let_go(link);
-            }
-        }
+        parts.connection.ends_by(parts.broken_by());
+        let hears = [parts.near.link(), parts.far.link()].map(|link| !link.discards_writes());
+        [Side::Client, Side::Server].into_iter().filter(|side| hears[*side as usize]).for_each(|side| parts.let_go(side));
+        parts.connection.set_over();
         (parts.dead, self.again) = (true, true);
         RelayVerdict::GoesOn
     }
@@ -258,8 +263,9 @@ impl RelayFaults {
                 self.held.pause(dose, now + STEP_FLUSH + Duration::from_secs_f64(left / STEP_RATE));
             }
             InjectionStep::HalfClose { keep_reading } => {
+                parts.connection.ends_by(EndedBy::Proxy);
                 // Fails only where the peer's RST is on its way; reading tells.
-                let _ = parts.links(dose.side).0.link_mut().finish();
+                let _ = parts.link(dose.side).link_mut().finish();
                 let half = parts.half(dose.side);
                 (half.state, half.waiting, half.stage) = (HalfState::Muted, Vec::new(), None);
                 self.cut = Some((dose.side, (!keep_reading.is_zero()).then(|| now + keep_reading)));
@@ -277,10 +283,11 @@ impl RelayFaults {
         match end {
             End::Hold => RelayVerdict::GoesOn,
             End::Silent => {
-                let (suffers, other) = parts.links(side);
-                suffers.link_mut().blackhole();
-                let_go(other);
-                parts.dead = true;
+                parts.connection.ends_by(EndedBy::Proxy);
+                parts.link(side).link_mut().blackhole();
+                parts.let_go(side);
+                parts.connection.set_over();
+                (parts.dead, self.half_open) = (true, true);
                 RelayVerdict::Dead
             }
             End::Fin | End::Rst => RelayVerdict::Ends(end, EndedBy::Proxy),
@@ -294,6 +301,7 @@ impl RelayFaults {
         let Some(stage) = parts.frames(side) else { return };
         stage.insert(frames, &mut mask);
         if frames.iter().any(|frame| frame.opcode == CLOSE) {
+            parts.connection.ends_by(EndedBy::Proxy);
             self.closes_by.get_or_insert_with(|| Instant::now() + CLOSE_WAIT);
         }
         self.again = true;
@@ -421,10 +429,4 @@ fn without_frames(parts: &RelayParts, dose: &ProxyDose) {
         _ => "it is no WebSocket: only faults of the TCP connection can act on it",
     };
     dose.stamp.not_carried_out(&parts.connection.named(), why);
-}
-
-/// Resets a connection now, and leaves one in its place that has ended.
-fn let_go(transport: &mut Transport) {
-    transport.link_mut().reset();
-    *transport = Transport::Plain(Link::new(MemoryEnd::pair().0));
 }

@@ -9,18 +9,31 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 /// Carries out what comes before the answer. Returns how the answer goes out; `None`: there is none any more.
-pub(crate) async fn suffer(tap: &mut Tap, effect: OnAttempt, random: &mut Stream) -> Option<ResponseEdit> {
+pub(crate) async fn suffer(tap: &mut Tap, mut effect: OnAttempt, random: &mut Stream) -> Option<ResponseEdit> {
+    hold(tap, &mut effect, random).await;
+    answer(tap, effect, random).await
+}
+
+/// Waits as long as an attempt is held up. Nothing is written meanwhile: it may be dropped, and the attempt go on.
+pub(crate) async fn hold(tap: &mut Tap, effect: &mut OnAttempt, random: &mut Stream) {
     match effect {
-        OnAttempt::Stall(hold) => {
-            if hold.is_zero() {
-                gone(tap).await;
-            } else {
-                let _ = timeout(hold, gone(tap)).await;
-            }
-            None
+        OnAttempt::Stall(time) if time.is_zero() => gone(tap).await,
+        OnAttempt::Stall(time) => drop(timeout(*time, gone(tap)).await),
+        OnAttempt::Cut { delay, .. } | OnAttempt::Shed { delay, .. } => wait(*delay).await,
+        OnAttempt::Answer(answer) => {
+            answer.delay += answer.jitter.mul_f64(random.unit());
+            wait(answer.delay).await;
         }
-        OnAttempt::Cut { delay, end } => {
-            wait(delay).await;
+        // What clients do.
+        OnAttempt::Reject { .. } | OnAttempt::Ask(_) => {}
+    }
+}
+
+/// What comes behind [`hold`]: how the answer goes out; `None`: there is none any more.
+pub(crate) async fn answer(tap: &mut Tap, effect: OnAttempt, random: &mut Stream) -> Option<ResponseEdit> {
+    match effect {
+        OnAttempt::Stall(_) => None,
+        OnAttempt::Cut { end, .. } => {
             finish(tap, end).await;
             None
         }
@@ -29,23 +42,15 @@ pub(crate) async fn suffer(tap: &mut Tap, effect: OnAttempt, random: &mut Stream
             refuse(tap, status, more, body as usize, "").await;
             None
         }
-        OnAttempt::Answer(mut answer) => {
-            answer.delay += answer.jitter.mul_f64(random.unit());
-            wait(answer.delay).await;
-            Some(answer)
-        }
-        OnAttempt::Shed { delay, share, by } => {
-            wait(delay).await;
-            match by {
-                _ if random.unit() >= share => Some(ResponseEdit::default()),
-                Shedding::Close(code) => Some(ResponseEdit { close: Some(code), ..ResponseEdit::default() }),
-                Shedding::Status(status) => {
-                    refuse(tap, status, More::default(), 0, "").await;
-                    None
-                }
+        OnAttempt::Answer(answer) => Some(answer),
+        OnAttempt::Shed { share, by, .. } => match by {
+            _ if random.unit() >= share => Some(ResponseEdit::default()),
+            Shedding::Close(code) => Some(ResponseEdit { close: Some(code), ..ResponseEdit::default() }),
+            Shedding::Status(status) => {
+                refuse(tap, status, More::default(), 0, "").await;
+                None
             }
-        }
-        // What clients do.
+        },
         OnAttempt::Ask(_) => Some(ResponseEdit::default()),
     }
 }

@@ -8,7 +8,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::time::Instant;
 
-const AGREED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
+pub(super) const AGREED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n";
 /// "hi" of a client with a mask of zeros, and of a server.
 const HI: [&[u8]; 2] = [&[0x81, 0x82, 0, 0, 0, 0, b'h', b'i'], &[0x81, 2, b'h', b'i']];
 
@@ -19,14 +19,14 @@ fn close(code: u16, reason: &str, masked: bool) -> Vec<u8> {
 }
 
 /// A proxy with an API before an upstream.
-struct Witness {
-    proxy: Proxy,
-    api: SocketAddr,
-    upstream: TcpListener,
+pub(super) struct Witness {
+    pub(super) proxy: Proxy,
+    pub(super) api: SocketAddr,
+    pub(super) upstream: TcpListener,
 }
 
 impl Witness {
-    fn start(more: &[&str]) -> Witness {
+    pub(super) fn start(more: &[&str]) -> Witness {
         let upstream = upstream();
         let mut proxy = Proxy::to(&upstream, &[&["--api", "127.0.0.1:0"], more].concat());
         let api = proxy.next_address();
@@ -34,7 +34,7 @@ impl Witness {
     }
 
     /// A client's request, and the upstream's answer to it.
-    fn asked(&self, target: &str, header: &str, answer: &str) -> (TcpStream, TcpStream) {
+    pub(super) fn asked(&self, target: &str, header: &str, answer: &str) -> (TcpStream, TcpStream) {
         let (mut near, mut far) = self.proxy.pair(&self.upstream);
         let request = format!("GET {target} HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n{header}\r\n");
         near.write_all(request.as_bytes()).expect("open");
@@ -44,7 +44,7 @@ impl Witness {
         (near, far)
     }
 
-    fn events(&self) -> Events {
+    pub(super) fn events(&self) -> Events {
         // The kernel keeps little for it.
         let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).expect("a socket");
         socket.set_recv_buffer_size(4096).expect("a live socket");
@@ -63,11 +63,11 @@ impl Witness {
 }
 
 /// A reader of the stream of events.
-struct Events(BufReader<TcpStream>);
+pub(super) struct Events(BufReader<TcpStream>);
 
 impl Events {
     /// The next event: its name and its data.
-    fn next(&mut self) -> (String, Value) {
+    pub(super) fn next(&mut self) -> (String, Value) {
         let mut name = String::new();
         // Comments come without end.
         let deadline = Instant::now() + LONG;
@@ -85,7 +85,7 @@ impl Events {
     }
 
     /// The next one, which has this name.
-    fn expect(&mut self, name: &str) -> Value {
+    pub(super) fn expect(&mut self, name: &str) -> Value {
         let (found, data) = self.next();
         assert_eq!(found, name, "{data}");
         data

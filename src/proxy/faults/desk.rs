@@ -14,9 +14,9 @@ use crate::seed::Seed;
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
@@ -24,6 +24,8 @@ use tokio::time::{Instant, sleep_until};
 pub(crate) const FAULTS_MAX: usize = 256;
 /// Firings of a fault that hold at a time; more are not carried out.
 const FIRINGS_MAX: usize = 256;
+/// Connections that an event names.
+const NAMED_MAX: usize = 100;
 
 /// What holds on listening sockets.
 #[derive(Debug, Default)]
@@ -66,7 +68,7 @@ struct DeskFault {
     /// It will not fire any more.
     spent: bool,
     /// Carries its schedule out.
-    task: Option<AbortHandle>,
+    task: AbortHandle,
 }
 
 /// A firing that may still hold somewhere.
@@ -77,6 +79,8 @@ struct LiveFiring {
     standing: Option<ForNew>,
     /// It holds until it is taken back.
     holds: bool,
+    /// Takes it back when its time is over.
+    end: Option<AbortHandle>,
 }
 
 /// What those get that come while a firing stands.
@@ -88,7 +92,13 @@ enum ForNew {
 
 impl Drop for DeskFault {
     fn drop(&mut self) {
-        self.task.iter().for_each(AbortHandle::abort);
+        self.task.abort();
+    }
+}
+
+impl Drop for LiveFiring {
+    fn drop(&mut self) {
+        self.end.iter().for_each(AbortHandle::abort);
     }
 }
 
@@ -129,19 +139,44 @@ impl FaultDesk {
     ///
     /// # Errors
     /// There are as many faults as may be, or one of its name.
-    pub(crate) async fn add(
+    pub(crate) async fn add(self: &Arc<Self>, fault: Fault, scope: FaultScope, named: bool) -> Result<Map<String, Value>, (u16, String)> {
+        self.put(None, fault, scope, named).await
+    }
+
+    /// Puts a fault in the place of the one with the name `old`: what that did is taken back first. Returns as [`FaultDesk::add`] does.
+    ///
+    /// # Errors
+    /// There is none of that name, or another one has the new name; then nothing has changed.
+    pub(crate) async fn replace(
         self: &Arc<Self>,
+        old: &str,
+        fault: Fault,
+        scope: FaultScope,
+        named: bool,
+    ) -> Result<Map<String, Value>, (u16, String)> {
+        self.put(Some(old), fault, scope, named).await
+    }
+
+    async fn put(
+        self: &Arc<Self>,
+        old: Option<&str>,
         mut fault: Fault,
         scope: FaultScope,
         named: bool,
     ) -> Result<Map<String, Value>, (u16, String)> {
-        let begun = Instant::now();
-        let (id, json) = {
+        let (done, all_done) = mpsc::channel(1);
+        let (has_fired, fired) = oneshot::channel::<Infallible>();
+        let json = {
+            // The schedule waits until all of them are dropped.
+            let done = Some(done);
             let mut state = lock(&self.state);
-            if state.faults.len() >= FAULTS_MAX {
-                return Err((400, format!("there are {FAULTS_MAX} faults already")));
-            }
-            let taken = |name: &str| state.faults.values().any(|other| *other.name == *name);
+            let DeskState { faults, connections, .. } = &mut *state;
+            let old = match old {
+                None if faults.len() >= FAULTS_MAX => return Err((400, format!("there are {FAULTS_MAX} faults already"))),
+                None => None,
+                Some(old) => Some(number_of(faults, old).ok_or_else(|| (404, "fault not found".to_owned()))?),
+            };
+            let taken = |name: &str| number_of(faults, name).is_some_and(|number| Some(number) != old);
             if !named {
                 let name = |number: usize| format!("{}-{number}", fault.inject.row.kind);
                 fault.name = (1..).map(name).find(|name| !taken(name)).unwrap_or_default();
@@ -149,53 +184,20 @@ impl FaultDesk {
             if taken(&fault.name) {
                 return Err((409, format!("there is a fault with the name \"{}\" already", fault.name)));
             }
-            let id = (0..).find(|id| !state.faults.contains_key(id)).unwrap_or_default();
+            if let Some((number, of)) = old.and_then(|number| faults.remove_entry(&number)) {
+                self.take_all_back(number, &of, connections, &done);
+            }
+            let id = (0..).find(|id| !faults.contains_key(id)).unwrap_or_default();
             let budget = Budget::new(std::slice::from_ref(&fault), self.seed, Shard::WHOLE);
-            let name = Arc::from(fault.name.as_str());
-            let json = words::json(&fault, &scope);
-            let of = DeskFault { fault, name, scope, budget, firings: BTreeMap::new(), fired: 0, hits: 0, spent: false, task: None };
-            state.faults.insert(id, of);
-            (id, json)
+            let (name, json) = (Arc::from(fault.name.as_str()), words::json(&fault, &scope));
+            let schedule = FaultSchedule { id, offsets: fault.offsets(self.seed), holds: fault.schedule.revert_after };
+            let task = tokio::spawn(schedule.carry_out(Arc::downgrade(self), all_done, has_fired)).abort_handle();
+            faults.insert(id, DeskFault { fault, name, scope, budget, firings: BTreeMap::new(), fired: 0, hits: 0, spent: false, task });
+            json
         };
-        let first = self.due_now(id);
-        if let Some(firing) = first {
-            self.fire(firing).await;
-        }
-        let (desk, skip) = (Arc::downgrade(self), usize::from(first.is_some()));
-        let Some(offsets) = lock(&self.state).faults.get(&id).map(|of| (of.fault.offsets(self.seed), of.fault.schedule.revert_after))
-        else {
-            return Ok(json);
-        };
-        let (offsets, holds) = offsets;
-        let task = tokio::spawn(async move {
-            if let (Some(firing), Some(desk)) = (first, desk.upgrade()) {
-                desk.revert_later(firing, begun, holds);
-            }
-            for offset in offsets.skip(skip) {
-                let Some(at) = begun.checked_add(offset) else { break };
-                sleep_until(at).await;
-                let Some(desk) = desk.upgrade() else { return };
-                let Some(number) = desk.next_number() else { return };
-                desk.fire(Firing { fault: id, number }).await;
-                desk.revert_later(Firing { fault: id, number }, at, holds);
-            }
-            if let Some(desk) = desk.upgrade() {
-                lock(&desk.state).faults.get_mut(&id).into_iter().for_each(|of| of.spent = true);
-            }
-        });
-        let mut state = lock(&self.state);
-        match state.faults.get_mut(&id) {
-            Some(of) => of.task = Some(task.abort_handle()),
-            None => task.abort(),
-        }
+        // Nobody sends: it ends when the sender is dropped.
+        let _ = fired.await;
         Ok(json)
-    }
-
-    /// Its first firing, if that is due as soon as it is there.
-    fn due_now(&self, id: u16) -> Option<Firing> {
-        let first = lock(&self.state).faults.get(&id)?.fault.offsets(self.seed).next();
-        let number = first.filter(Duration::is_zero).and_then(|_| self.next_number())?;
-        Some(Firing { fault: id, number })
     }
 
     fn next_number(&self) -> Option<u32> {
@@ -207,13 +209,17 @@ impl FaultDesk {
 
     fn revert_later(self: &Arc<Self>, firing: Firing, begun: Instant, holds: Option<Duration>) {
         let Some(until) = holds.and_then(|holds| begun.checked_add(holds)) else { return };
+        let mut state = lock(&self.state);
+        // One that did not begin, or is gone already, has no end.
+        let Some(live) = state.faults.get_mut(&firing.fault).and_then(|of| of.firings.get_mut(&firing.number)) else { return };
         let desk = Arc::downgrade(self);
-        tokio::spawn(async move {
+        let end = tokio::spawn(async move {
             sleep_until(until).await;
             if let Some(desk) = desk.upgrade() {
                 desk.revert(firing).await;
             }
         });
+        live.end = Some(end.abort_handle());
     }
 
     /// Fires. Returns when it has reached the connections that it hits.
@@ -225,6 +231,11 @@ impl FaultDesk {
         self.doors_follow().await;
     }
 
+    /// Whether a fault has used up its hits, or is gone.
+    fn is_used_up(&self, id: u16) -> bool {
+        lock(&self.state).faults.get(&id).is_none_or(|of| of.budget.is_used_up(0))
+    }
+
     fn fire_now(&self, firing: Firing, done: &OrderDone) {
         let mut state = lock(&self.state);
         let DeskState { faults, connections, .. } = &mut *state;
@@ -232,21 +243,21 @@ impl FaultDesk {
         of.forget_spent(connections);
         let stamp = FaultStamp { firing, fault: of.name.clone(), events: self.events.clone() };
         let budgeted = Firing { fault: 0, number: firing.number };
-        if !of.budget.begin(budgeted) {
-            return;
-        }
         if of.firings.len() >= FIRINGS_MAX {
             let why = format!("{FIRINGS_MAX} of its firings hold already");
             let (fault, firing) = (of.name.clone(), firing.number);
             return self.events.tell(ProxyEvent::FaultNotCarriedOut { fault, firing, connection: None, why });
+        }
+        if !of.budget.begin(budgeted) {
+            return;
         }
         of.fired += 1;
         let side = of.fault.side;
         let dose = |side: Side, gate: ConnectionEffects, steps: Vec<InjectionStep>| {
             Arc::new(ProxyDose { stamp: stamp.clone(), side, gate, steps })
         };
-        let mut live = LiveFiring { hit: BTreeSet::new(), standing: None, holds: true };
-        let mut eligible_count = 0;
+        let mut live = LiveFiring { hit: BTreeSet::new(), standing: None, holds: true, end: None };
+        let (mut eligible, mut hit) = (Vec::new(), Vec::new());
         let doses = match of.fault.inject.effect(side) {
             Effect::Connection { gate, steps } => {
                 live.holds = !gate.is_open();
@@ -258,7 +269,7 @@ impl FaultDesk {
                 vec![dose(Side::Client, open(), client), dose(Side::Server, open(), server)]
             }
             Effect::Attempt(effect) => {
-                live.standing = Some(ForNew::Attempt(effect));
+                (live.standing, live.holds) = (Some(ForNew::Attempt(effect)), false);
                 Vec::new()
             }
             Effect::Listener { on, .. } => {
@@ -273,19 +284,23 @@ impl FaultDesk {
             self.change_doors(|all| all.push((firing, scope, on)));
         }
         if !doses.is_empty() {
-            let eligible: Vec<_> = connections.values().filter(|connection| of.may_hit(connection)).collect();
-            eligible_count = eligible.len();
+            eligible.extend(connections.values().filter(|connection| of.may_hit(connection)));
             let hits = of.budget.draw(budgeted, eligible.len() as u64);
             let mut random = self.seed.stream(&format!("fault/{}/{}", of.name, of.fired));
-            for connection in draw_exactly(eligible, hits, &mut random) {
-                live.hit.insert(connection.named());
-                doses.iter().for_each(|dose| connection.order(Order::Inject(dose.clone()), done));
-            }
+            hit = draw_exactly(eligible.clone(), hits, &mut random);
+            live.hit.extend(hit.iter().map(|connection| connection.named()));
             of.hits += live.hit.len() as u64;
-            live.standing = of.fault.new.then_some(ForNew::Doses(doses));
         }
-        let hit = live.hit.iter().cloned().collect();
-        self.events.tell(ProxyEvent::FaultFired { fault: of.name.clone(), firing: firing.number, hit, eligible: eligible_count });
+        // Told before a connection can tell that it acts there.
+        let (fault, hits, eligible) = (of.name.clone(), hit.len(), eligible.len());
+        let named = live.hit.iter().take(NAMED_MAX).cloned().collect();
+        self.events.tell(ProxyEvent::FaultFired { fault, firing: firing.number, hit: named, hits, eligible });
+        for connection in hit {
+            doses.iter().for_each(|dose| connection.order(Order::Inject(dose.clone()), done));
+        }
+        if of.fault.new && !doses.is_empty() {
+            live.standing = Some(ForNew::Doses(doses));
+        }
         of.firings.insert(firing.number, live);
     }
 
@@ -296,13 +311,25 @@ impl FaultDesk {
             let mut state = lock(&self.state);
             let DeskState { faults, connections, .. } = &mut *state;
             let Some(of) = faults.get_mut(&firing.fault) else { return };
-            let Some(live) = of.firings.remove(&firing.number) else { return };
+            let Some(mut live) = of.firings.remove(&firing.number) else { return };
+            // This is what its end does.
+            live.end = None;
             of.budget.end(Firing { fault: 0, number: firing.number });
             self.take_back(firing, &live, connections, &Some(done));
             self.events.tell(ProxyEvent::FaultReverted { fault: of.name.clone(), firing: firing.number });
         }
         let _: Option<Infallible> = all_done.recv().await;
         self.doors_follow().await;
+    }
+
+    /// Takes back what a fault has done that is gone.
+    fn take_all_back(&self, id: u16, of: &DeskFault, connections: &BTreeMap<ProxiedId, Arc<ProxiedConnection>>, done: &OrderDone) {
+        for (number, live) in &of.firings {
+            self.take_back(Firing { fault: id, number: *number }, live, connections, done);
+            if live.holds || live.standing.is_some() {
+                self.events.tell(ProxyEvent::FaultReverted { fault: of.name.clone(), firing: *number });
+            }
+        }
     }
 
     fn take_back(&self, firing: Firing, live: &LiveFiring, connections: &BTreeMap<ProxiedId, Arc<ProxiedConnection>>, done: &OrderDone) {
@@ -319,15 +346,8 @@ impl FaultDesk {
         {
             let mut state = lock(&self.state);
             let DeskState { faults, connections, .. } = &mut *state;
-            let Some(id) = faults.iter().find(|(_, of)| *of.name == *name).map(|(id, _)| *id) else { return false };
-            let Some(of) = faults.remove(&id) else { return false };
-            let done = Some(done);
-            for (number, live) in &of.firings {
-                self.take_back(Firing { fault: id, number: *number }, live, connections, &done);
-                if live.holds {
-                    self.events.tell(ProxyEvent::FaultReverted { fault: of.name.clone(), firing: *number });
-                }
-            }
+            let Some((id, of)) = number_of(faults, name).and_then(|id| faults.remove_entry(&id)) else { return false };
+            self.take_all_back(id, &of, connections, &Some(done));
         }
         let _: Option<Infallible> = all_done.recv().await;
         self.doors_follow().await;
@@ -371,6 +391,10 @@ impl FaultDesk {
     pub(crate) fn goes(&self, connection: &ProxiedConnection) {
         let mut state = lock(&self.state);
         let id = connection.named();
+        // A number is given again only when more names were used than are remembered.
+        if state.connections.get(&id).is_none_or(|known| !std::ptr::eq(Arc::as_ptr(known), connection)) {
+            return;
+        }
         state.connections.remove(&id);
         for live in state.faults.values_mut().flat_map(|of| of.firings.values_mut()) {
             live.hit.remove(&id);
@@ -398,10 +422,11 @@ impl FaultDesk {
         let one = |(id, of): (&u16, &DeskFault)| {
             let having = held.iter().filter(|held| held.iter().any(|firing| firing.fault == *id)).count();
             let mut fields = words::json(&of.fault, &of.scope);
-            let holds = of.firings.values().any(|live| live.holds) || having > 0;
+            let used_up = of.budget.is_used_up(0);
+            let holds = of.firings.values().any(|live| live.holds || live.standing.is_some() && !used_up) || having > 0;
             let state = if holds {
                 "active"
-            } else if of.spent {
+            } else if of.spent || used_up {
                 "over"
             } else {
                 "waiting"
@@ -428,18 +453,69 @@ impl DeskFault {
         // What cuts a listener off cuts off handshakes, too.
         let any = beside(self.fault.inject.row).is_some() && self.fault.select.phase.is_none();
         let phase = if any { Phase::Open } else { connection.phase() };
-        self.scope.has(connection) && self.fault.select.passes(index(connection), Some(phase), connection.opened.elapsed())
+        !connection.is_over()
+            && self.scope.has(connection)
+            && self.fault.select.passes(index(connection), Some(phase), connection.opened.elapsed())
     }
 
     /// Firings that acted once and have nothing left to do anywhere need no more thought.
     fn forget_spent(&mut self, connections: &BTreeMap<ProxiedId, Arc<ProxiedConnection>>) {
         let newest = self.firings.keys().next_back().copied();
-        self.firings.retain(|number, live| {
+        let DeskFault { firings, budget, .. } = self;
+        firings.retain(|number, live| {
             let left = |id: &ProxiedId| {
                 connections.get(id).is_some_and(|connection| connection.held().iter().any(|firing| firing.number == *number))
             };
-            Some(*number) == newest || live.holds || live.standing.is_some() || live.hit.iter().any(left)
+            let keeps = Some(*number) == newest || live.holds || live.standing.is_some() || live.hit.iter().any(left);
+            if !keeps {
+                budget.end(Firing { fault: 0, number: *number });
+            }
+            keeps
         });
+    }
+}
+
+/// The number of the fault of this name.
+fn number_of(faults: &BTreeMap<u16, DeskFault>, name: &str) -> Option<u16> {
+    faults.iter().find(|(_, of)| *of.name == *name).map(|(number, _)| *number)
+}
+
+/// When a fault fires, and how long each firing holds.
+struct FaultSchedule<I> {
+    id: u16,
+    offsets: I,
+    holds: Option<Duration>,
+}
+
+impl<I: Iterator<Item = Duration>> FaultSchedule<I> {
+    /// Fires when it is due, from when `taken_back` says that nothing is left of what was there before; `has_fired` is dropped when what is due
+    /// at once has reached its connections.
+    async fn carry_out(self, desk: Weak<FaultDesk>, mut taken_back: mpsc::Receiver<Infallible>, has_fired: oneshot::Sender<Infallible>) {
+        let FaultSchedule { id, offsets, holds } = self;
+        let _: Option<Infallible> = taken_back.recv().await;
+        if let Some(desk) = desk.upgrade() {
+            desk.doors_follow().await;
+        }
+        let (begun, mut has_fired) = (Instant::now(), Some(has_fired));
+        for offset in offsets {
+            let Some(at) = begun.checked_add(offset) else { break };
+            if !offset.is_zero() {
+                has_fired = None;
+                sleep_until(at).await;
+            }
+            let Some(desk) = desk.upgrade() else { return };
+            let Some(number) = desk.next_number() else { return };
+            let firing = Firing { fault: id, number };
+            desk.fire(firing).await;
+            desk.revert_later(firing, at, holds);
+            if desk.is_used_up(id) {
+                break;
+            }
+        }
+        drop(has_fired);
+        if let Some(desk) = desk.upgrade() {
+            lock(&desk.state).faults.get_mut(&id).into_iter().for_each(|of| of.spent = true);
+        }
     }
 }
 

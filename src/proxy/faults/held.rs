@@ -224,10 +224,10 @@ impl HeldFaults {
         }
     }
 
-    /// When something is to be done, if nothing happens before.
+    /// When something is to be done, if nothing happens before. Floods are not in it: they wait until their link takes more.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let scripts = self.scripts.iter().filter_map(|script| script.until);
         let watches = self.watches.iter().filter_map(|(watch, _)| watch.deadline());
-        scripts.chain(watches).chain(self.floods.iter().map(|(flooding, _)| flooding.next())).min()
+        scripts.chain(watches).min()
     }
 }

@@ -48,6 +48,21 @@ pub(crate) fn read(value: Value) -> Result<(Fault, FaultScope), String> {
     Ok((fault, scope))
 }
 
+/// The words of a fault with changes. A direction stands for itself: what was said of it before is gone.
+pub(crate) fn changed(mut words: Map<String, Value>, changes: Map<String, Value>) -> Map<String, Value> {
+    if changes.contains_key("dir") {
+        words.remove("side");
+        let kinds = words.get_mut("inject").and_then(Value::as_object_mut);
+        kinds
+            .into_iter()
+            .flat_map(|kinds| kinds.values_mut())
+            .filter_map(Value::as_object_mut)
+            .for_each(|params| drop(params.remove("dir")));
+    }
+    words.extend(changes);
+    words
+}
+
 /// Whether a proxy can carry it out there.
 ///
 /// # Errors
@@ -64,6 +79,12 @@ pub(crate) fn check(fault: &Fault, scope: &FaultScope) -> Result<(), String> {
     };
     if often {
         return Err(format!("fault {} fires too often: at most once in {}", fault.name, print_duration(LEAST_GAP)));
+    }
+    if fault.select.phase == Some(Phase::Tls) {
+        return Err("no connection is in the phase `tls` for a proxy: it knows `tcp`, `upgrade`, `open` and `closing`".to_owned());
+    }
+    if matches!(fault.inject.effect(fault.side), Effect::Listener { instance: Some(_), .. }) {
+        return Err(format!("`instance` of `{kind}` is one of several servers; of a proxy, `proxy` says which"));
     }
     let listens = beside(fault.inject.row).is_some() || matches!(fault.inject.effect(fault.side), Effect::Listener { .. });
     if listens && scope.connection.is_some() {
@@ -179,6 +200,8 @@ mod tests {
             (json!({"inject": {"drop_rst": {}}, "every": "1ms"}), "too often"),
             (json!({"inject": {"drop_rst": {}}, "rate": "1000/s"}), "too often"),
             (json!({"inject": {"server_crash": {}}}), "the proxy has none of them"),
+            (json!({"inject": {"drop_rst": {}}, "select": {"phase": "tls"}}), "`tcp`, `upgrade`, `open` and `closing`"),
+            (json!({"inject": {"connect_refuse": {"instance": 0}}}), "`proxy` says which"),
         ] {
             let found = read(words.clone()).expect_err(&words.to_string());
             assert!(found.contains(why), "{words}: {found}");
