@@ -43,7 +43,7 @@ struct WitnessLog {
     clients: u32,
     connections: ConnectionCount,
     /// What was done to connections, each once.
-    faults: Vec<Injection>,
+    faults: Vec<(Box<str>, Injection)>,
     /// What is missing of the results, in words.
     missing: Vec<String>,
     /// What else is to be said of them.
@@ -177,21 +177,27 @@ impl Witness {
 
     /// The number of something that is done to connections, the same for the same. `None`: there are too many of them, and it goes unnamed.
     pub(crate) fn fault(&self, injection: &Injection) -> Option<u16> {
+        let (fault, is_new) = self.named_fault(injection.row.kind, injection)?;
+        if is_new {
+            // From now on it is carried out on whom asks for it: those that it acts on count one by one.
+            self.tell(Event::Fired { fault, firing: 0, selected: 0, eligible: None });
+        }
+        Some(fault)
+    }
+
+    /// The same for a fault with a name of its own, which fires when it is told; and whether it is new.
+    pub(crate) fn named_fault(&self, name: &str, injection: &Injection) -> Option<(u16, bool)> {
         let mut log = self.log();
-        let same = |known: &Injection| known.row.kind == injection.row.kind && known.values == injection.values;
-        if let Some(index) = log.faults.iter().position(same) {
-            return u16::try_from(index).ok();
+        if let Some(index) = log.faults.iter().position(|known| (&*known.0, &known.1) == (name, injection)) {
+            return Some((u16::try_from(index).ok()?, false));
         }
         if log.faults.len() >= FAULTS_MAX {
             log.misses(format!("more than {FAULTS_MAX} different faults were carried out: the others have no names in the results"));
             return None;
         }
         let fault = u16::try_from(log.faults.len()).ok()?;
-        log.faults.push(injection.clone());
-        // From now on it is carried out on whom asks for it: those that it acts on count one by one.
-        let at = self.started.elapsed();
-        log.push(at, Event::Fired { fault, firing: 0, selected: 0, eligible: None });
-        Some(fault)
+        log.faults.push((name.into(), injection.clone()));
+        Some((fault, true))
     }
 
     /// It is over: what comes later is in no result.
@@ -222,7 +228,7 @@ impl Witness {
         Ok((plan, recorder.finish(length, Status::Completed)))
     }
 
-    fn plan(&self, run: &WitnessedRun, length: Duration, faults: &[Injection]) -> Result<Plan, Errors> {
+    fn plan(&self, run: &WitnessedRun, length: Duration, faults: &[(Box<str>, Injection)]) -> Result<Plan, Errors> {
         let WitnessedRun { name, target, seed } = run;
         // No scenario may be as long as this may have been, nor have every seed: what it was is set below.
         let (ms, most) = (length.min(DURATION_MAX).as_millis().max(1), (*seed).min(i64::MAX as u64));
@@ -233,7 +239,7 @@ impl Witness {
         let plan = open_plan(scenario::load(&source, &Overrides::default())?, self.real);
         let at_once = Schedule { at: Duration::ZERO, repeat: Repeat::Once, until: None, revert_after: None, first_n: None };
         let select = Select { cohort: None, phase: None, min_age: Duration::ZERO, pick: Pick::All };
-        let fault = |(index, inject): (usize, &Injection)| Fault {
+        let fault = |(index, (_, inject)): (usize, &(Box<str>, Injection))| Fault {
             name: fault_name(faults, index),
             inject: inject.clone(),
             side: Side::Server,
@@ -245,13 +251,12 @@ impl Witness {
     }
 }
 
-/// The kind alone where that is all there is of it, else with a number.
-fn fault_name(faults: &[Injection], index: usize) -> String {
-    let kind = faults[index].row.kind;
-    let of_kind = |faults: &[Injection]| faults.iter().filter(|other| other.row.kind == kind).count();
-    match of_kind(&faults[..index]) {
-        0 => kind.to_owned(),
-        before => format!("{kind}-{}", before + 1),
+/// The name alone where there is one fault of it, else with a number.
+fn fault_name(faults: &[(Box<str>, Injection)], index: usize) -> String {
+    let name = &faults[index].0;
+    match faults[..index].iter().filter(|(other, _)| other == name).count() {
+        0 => name.to_string(),
+        before => format!("{name}-{}", before + 1),
     }
 }
 

@@ -195,6 +195,13 @@ pub struct Injection {
     pub values: Values,
 }
 
+/// The same kind with the same parameters.
+impl PartialEq for Injection {
+    fn eq(&self, other: &Injection) -> bool {
+        self.row.kind == other.row.kind && self.values == other.values
+    }
+}
+
 impl Injection {
     /// What it asks of `side`. Rows speak from the client's side; a parameter `dir` turns round on the server.
     pub fn effect(&self, side: Side) -> Effect {

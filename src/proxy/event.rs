@@ -1,5 +1,6 @@
 //! What happens in the proxy.
 
+use crate::fault::Injection;
 use crate::metrics::latency::micros;
 use crate::number::counted;
 use crate::proxy::account::{ConnectionAccount, ProxiedId};
@@ -10,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Something that the proxy did or could not do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ProxyEvent {
     /// A connection was reset when it was accepted, because of a limit of this machine.
     Refused {
@@ -72,6 +73,8 @@ pub enum ProxyEvent {
     FaultFired {
         /// Name of the fault.
         fault: Arc<str>,
+        /// What it does.
+        inject: Arc<Injection>,
         /// Which of its firings, from 0.
         firing: u32,
         /// The first of the connections that it hit; none for one that waits for new ones, or is about listening sockets.
@@ -165,7 +168,7 @@ impl ProxyEvent {
             }
             ProxyEvent::Ended(account) => ("closed", with(of(&account.connection), account.json())),
             ProxyEvent::TooManyClients { limit } => ("too_many_clients", json!({ "limit": limit })),
-            ProxyEvent::FaultFired { fault, firing, hit, hits, eligible } => {
+            ProxyEvent::FaultFired { fault, firing, hit, hits, eligible, .. } => {
                 let hit: Vec<Value> = hit.iter().map(of).collect();
                 ("fault_fired", json!({ "fault": **fault, "firing": firing, "hit": hit, "hits": hits, "eligible": eligible }))
             }

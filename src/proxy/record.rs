@@ -40,6 +40,8 @@ pub struct ProxyRecord {
 struct Passing {
     connections: HashMap<ProxiedId, PassingConnection>,
     clients: HashMap<Arc<str>, Vec<Line>>,
+    /// Numbers of faults by their names, as they fired last.
+    faults: HashMap<Arc<str>, u16>,
     /// Attempts of which nobody knows whose they were.
     unknown: u64,
 }
@@ -49,7 +51,7 @@ struct Passing {
 struct PassingConnection {
     begun: Duration,
     /// Faults that acted on it before it was open.
-    faults: Vec<Option<u16>>,
+    faults: Vec<u16>,
     open: Option<Open>,
 }
 
@@ -100,6 +102,30 @@ impl ProxyRecord {
                 passing.connections.insert(connection.clone(), of);
             }
             ProxyEvent::Ended(account) => self.ended(passing, account, now),
+            ProxyEvent::FaultFired { fault, inject, firing, hits, eligible, .. } => {
+                let Some((number, _)) = self.witness.named_fault(fault, inject) else { return };
+                passing.faults.insert(fault.clone(), number);
+                let count = |connections: usize| u32::try_from(connections).unwrap_or(u32::MAX);
+                let (selected, eligible) = (count(*hits), Some(count(*eligible)));
+                self.witness.tell(Event::Fired { fault: number, firing: *firing, selected, eligible });
+            }
+            ProxyEvent::FaultActs { fault, connection, .. } => {
+                let (Some(fault), Some(of)) = (passing.faults.get(fault), passing.connections.get_mut(connection)) else { return };
+                match &of.open {
+                    Some(Open { id: Id { client, connection }, .. }) => {
+                        self.witness.tell(Event::Injected { fault: *fault, client: *client, connection: *connection });
+                    }
+                    None => of.faults.push(*fault),
+                }
+            }
+            ProxyEvent::FaultReverted { fault, firing } => {
+                let fault = passing.faults.get(fault).copied();
+                fault.into_iter().for_each(|fault| self.witness.tell(Event::Reverted { fault, firing: *firing }));
+            }
+            ProxyEvent::FaultNotCarriedOut { fault, firing, why, .. } => {
+                let (fault, firing, why) = (passing.faults.get(fault).copied(), *firing, why.clone());
+                self.witness.tell(Event::NotCarriedOut { fault, firing, why });
+            }
             ProxyEvent::TlsPassedThrough { .. } => self.witness.misses(UNREAD),
             _ => {}
         }
@@ -112,7 +138,7 @@ impl ProxyRecord {
         (begun, now): (Duration, Duration),
         client: Option<&Arc<str>>,
         outcome: Option<Outcome>,
-        faults: &[Option<u16>],
+        faults: &[u16],
     ) -> Option<Open> {
         let client = client.filter(|_| self.identified).map(|client| (client.clone(), passing.next_line(client)));
         let mut begun = begun;
@@ -126,12 +152,12 @@ impl ProxyRecord {
         }
         // There were too many: the witness says so.
         let id = self.witness.came_at(begun, label.as_deref())?;
-        let named = faults.iter().copied().flatten();
         match outcome {
-            Some(outcome) => self.witness.failed(id, Stage::Upgrade, outcome, named.last()),
+            Some(outcome) => self.witness.failed(id, Stage::Upgrade, outcome, faults.last().copied()),
             None => {
                 self.witness.opened(id, 0);
-                named.for_each(|fault| self.witness.tell(Event::Injected { fault, client: id.client, connection: id.connection }));
+                let injected = |fault| Event::Injected { fault, client: id.client, connection: id.connection };
+                faults.iter().for_each(|fault| self.witness.tell(injected(*fault)));
                 return Some(Open { id, client });
             }
         }

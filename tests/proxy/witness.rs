@@ -13,7 +13,7 @@ pub(super) const AGREED: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: we
 const HI: [&[u8]; 2] = [&[0x81, 0x82, 0, 0, 0, 0, b'h', b'i'], &[0x81, 2, b'h', b'i']];
 
 /// A Close frame of a client with a mask of zeros, or of a server.
-fn close(code: u16, reason: &str, masked: bool) -> Vec<u8> {
+pub(super) fn close(code: u16, reason: &str, masked: bool) -> Vec<u8> {
     let (length, mask) = ((2 + reason.len()) as u8, if masked { &[0; 4][..] } else { &[] });
     [&[0x88, if masked { 0x80 | length } else { length }][..], mask, &code.to_be_bytes(), reason.as_bytes()].concat()
 }
@@ -92,7 +92,7 @@ impl Events {
     }
 }
 
-fn exchange(from: &mut TcpStream, to: &mut TcpStream, bytes: &[u8]) {
+pub(super) fn exchange(from: &mut TcpStream, to: &mut TcpStream, bytes: &[u8]) {
     from.write_all(bytes).expect("open");
     to.read_exact(&mut vec![0; bytes.len()]).expect("open");
 }

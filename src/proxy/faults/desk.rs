@@ -294,7 +294,8 @@ impl FaultDesk {
         // Told before a connection can tell that it acts there.
         let (fault, hits, eligible) = (of.name.clone(), hit.len(), eligible.len());
         let named = live.hit.iter().take(NAMED_MAX).cloned().collect();
-        self.events.tell(ProxyEvent::FaultFired { fault, firing: firing.number, hit: named, hits, eligible });
+        let inject = Arc::new(of.fault.inject.clone());
+        self.events.tell(ProxyEvent::FaultFired { fault, inject, firing: firing.number, hit: named, hits, eligible });
         for connection in hit {
             doses.iter().for_each(|dose| connection.order(Order::Inject(dose.clone()), done));
         }

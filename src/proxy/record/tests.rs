@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::close::TcpEnd;
+use crate::fault::{Injection, Values, row};
 use crate::metrics::meta::{RealClients, SeenFrom};
 use crate::proxy::account::PassedClose;
 use crate::results::record::{Summary, Verdict};
@@ -135,6 +136,34 @@ async fn who_leaves_or_is_connected_elsewhere_or_is_not_known_is_not_away() {
     let summary = passed.summary();
     assert_eq!((summary.connections.closed, summary.reconnect.affected), (3, 0));
     assert_eq!(summary.attempts.counts.opened, 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_faults_do_stands_at_the_endings_and_attempts_that_they_hit() {
+    let injection = |kind| Arc::new(Injection { row: row(kind).expect("in the catalogue"), values: Values::default() });
+    let mut passed = Passed::new(true);
+    let open = passed.opens(Some("anna"));
+    let fires = |name: &str, kind| {
+        let (fault, inject) = (Arc::from(name), injection(kind));
+        ProxyEvent::FaultFired { fault, inject, firing: 0, hit: Vec::new(), hits: 1, eligible: 1 }
+    };
+    let acts = |name: &str, on: &ProxiedId| ProxyEvent::FaultActs { fault: name.into(), firing: 0, connection: on.clone() };
+    advance(SECOND).await;
+    passed.record.on(&fires("cut", "drop_rst"));
+    passed.record.on(&acts("cut", &open));
+    passed.ends(&open, account(EndedBy::Proxy, [None, None]));
+    passed.record.on(&fires("busy", "upgrade_status"));
+    let rejected = passed.connects();
+    passed.record.on(&acts("busy", &rejected));
+    passed.answered(&rejected, Some("anna"), 503);
+    passed.ends(&rejected, ConnectionAccount { status: Some(503), ..unanswered(EndedBy::Proxy, true, Some("anna")) });
+    advance(SECOND).await;
+    let _back = passed.opens(Some("anna"));
+    let summary = passed.summary();
+    let faults: Vec<_> = summary.faults.iter().map(|fault| (fault.id.as_str(), fault.fired, fault.injected)).collect();
+    assert_eq!(faults, [("cut", 1, 1), ("busy", 1, 1)]);
+    assert_eq!((summary.reconnect.affected, summary.reconnect.recovered), (1, 1));
+    assert_eq!(summary.attempts.counts.rejected, 1);
 }
 
 #[tokio::test(start_paused = true)]

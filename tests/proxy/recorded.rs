@@ -1,0 +1,68 @@
+//! The run folder of the proxy against what plain sockets did on both sides.
+
+use super::witness::{AGREED, Witness, close, exchange};
+use super::{limited, reset, to_end, upstream};
+use crate::common::program;
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use std::fs;
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::process::Command;
+
+#[test]
+fn the_run_folder_has_what_both_sides_saw() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().join("run");
+    let witness = Witness::start(&["--identify", "query:user", "--out", out.to_str().expect("UTF-8")]);
+    // A restarting server, and a client that comes back.
+    let (mut near, mut far) = witness.asked("/?user=anna", "", AGREED);
+    exchange(&mut far, &mut near, &close(1012, "", false));
+    exchange(&mut near, &mut far, &close(1012, "", true));
+    far.shutdown(Shutdown::Write).expect("open");
+    assert_eq!(to_end(&mut near).expect("a FIN"), b"");
+    drop((near, far));
+    let busy = witness.asked("/?user=anna", "", "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+    drop(busy);
+    let back = witness.asked("/?user=anna", "", AGREED);
+    // Another is reset and stays away.
+    let (near, mut far) = witness.asked("/?user=bert", "", AGREED);
+    reset(near);
+    assert!(super::is_reset(&to_end(&mut far)));
+    // And what is no WebSocket passes, and is in no figure.
+    let (mut near, mut far) = witness.proxy.pair(&witness.upstream);
+    near.write_all(b"hello\n").expect("open");
+    limited(far.try_clone().expect("a file")).read_exact(&mut [0; 6]).expect("it passes");
+    far.write_all(b"bye\n").expect("open");
+    near.read_exact(&mut [0; 4]).expect("it passes");
+    drop((near, far));
+    // Until the proxy has seen all of it.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let (code, printed, _) = witness.proxy.stop(Signal::SIGTERM);
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("real clients, as the proxy saw them"), "{printed}");
+    drop(back);
+    let summary: Value = serde_json::from_slice(&fs::read(out.join("summary.json")).expect("a folder")).expect("JSON");
+    assert_eq!(summary["seen_from"], json!("proxy"));
+    let attempts = &summary["attempts"];
+    let counts = ["total", "opened", "rejected", "failed"].map(|what| attempts[what].as_u64());
+    assert_eq!(counts, [Some(4), Some(3), Some(1), Some(0)], "{attempts}");
+    assert_eq!((&summary["connections"]["closed"], &summary["connections"]["open_at_end"]), (&json!(2), &json!(1)));
+    assert_eq!((&summary["reconnect"]["affected"], &summary["reconnect"]["recovered"]), (&json!(2), &json!(1)));
+    assert_eq!(summary["close_codes"], json!({ "client": { "1006": 1, "1012": 1 }, "server": { "1006": 1, "1012": 1 } }));
+    for (command, exit) in [("report", 0), ("check", 0)] {
+        let done = Command::new(program()).arg(command).arg(&out).output().expect("the program starts");
+        assert_eq!(done.status.code(), Some(exit), "{command}: {}", String::from_utf8_lossy(&done.stderr));
+    }
+}
+
+#[test]
+fn a_folder_that_is_there_is_refused_before_anybody_connects() {
+    let upstream = upstream();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut command = Command::new(program());
+    command.args(["proxy", "--listen", "127.0.0.1:0", "--upstream", &upstream.local_addr().expect("bound").to_string(), "--out"]);
+    let done = command.arg(folder.path()).output().expect("the program starts");
+    assert_eq!(done.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&done.stderr).contains("already exists"), "{done:?}");
+}
