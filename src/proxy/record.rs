@@ -153,7 +153,10 @@ impl ProxyRecord {
         // There were too many: the witness says so.
         let id = self.witness.came_at(begun, label.as_deref())?;
         match outcome {
-            Some(outcome) => self.witness.failed(id, Stage::Upgrade, outcome, faults.last().copied()),
+            Some(outcome) => {
+                faults.iter().for_each(|fault| self.witness.tell(Event::Reached { fault: *fault }));
+                self.witness.failed(id, Stage::Upgrade, outcome, faults.last().copied());
+            }
             None => {
                 self.witness.opened(id, 0);
                 let injected = |fault| Event::Injected { fault, client: id.client, connection: id.connection };

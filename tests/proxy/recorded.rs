@@ -60,6 +60,7 @@ fn the_run_folder_has_what_both_sides_saw() {
 fn a_folder_that_is_there_is_refused_before_anybody_connects() {
     let upstream = upstream();
     let folder = tempfile::tempdir().expect("a temporary folder");
+    fs::write(folder.path().join("mine.txt"), "mine").expect("the folder can be written");
     let mut command = Command::new(program());
     command.args(["proxy", "--listen", "127.0.0.1:0", "--upstream", &upstream.local_addr().expect("bound").to_string(), "--out"]);
     let done = command.arg(folder.path()).output().expect("the program starts");
