@@ -97,7 +97,7 @@ impl ProxyRecord {
             }
             ProxyEvent::Answered { connection, client, status, retry_after, .. } => {
                 let Some(mut of) = passing.connections.remove(connection) else { return };
-                let outcome = (*status != 101).then(|| Outcome::Rejected { status: *status, retry_after: *retry_after, location: None });
+                let outcome = (*status != 101).then_some(Outcome::Rejected { status: *status, retry_after: *retry_after, location: None });
                 of.open = self.attempt(passing, (of.begun, now), client.as_ref(), outcome, &of.faults);
                 passing.connections.insert(connection.clone(), of);
             }
