@@ -87,7 +87,7 @@ fn drawn(text: &str) -> Vec<String> {
 #[ignore = "long: scripts/test"]
 fn on_a_terminal_one_live_line_fits_and_is_cleared() {
     at_once([60, 80, 120], |columns| {
-        let place = Place::with(&SHORT.replace("count     = 20", "count     = 200").replace(", \"reconnect_time p50 < 20s\"", ""));
+        let place = Place::with(&SHORT.replace("count     = 20", "count     = 200").replace("reconnect_time p50", "rtt p50"));
         let Some(text) = place.in_time(|| in_terminal(&place, columns, "$C run test.toml --out run --force")) else { return };
         let lines = drawn(&text);
         let live: Vec<_> = lines.iter().filter(|line| line.contains("s/1.5s  open ")).collect();

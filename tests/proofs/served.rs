@@ -7,6 +7,7 @@ use super::frame::{self, CLOSE, PING, TEXT};
 use crate::common::{LONG, program};
 use closestorm::serve::catalogue::kinds;
 use futures_util::future::join_all;
+use std::io::ErrorKind;
 use std::process::Stdio;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -63,8 +64,16 @@ async fn observe(port: u16, target: &str) -> String {
 /// The same; what is to happen as soon as the connection is open, happens before anything is said on it.
 pub(super) async fn observe_from(port: u16, target: &str, open: impl Future<Output = ()>) -> String {
     let mut open = Some(open);
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.expect("it listens");
-    stream.write_all(request(target).as_bytes()).await.expect("it reads");
+    let asked = async {
+        let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+        stream.write_all(request(target).as_bytes()).await.map(|()| stream)
+    };
+    let mut stream = match asked.await {
+        Ok(stream) => stream,
+        // It may come as soon as the kernel has accepted.
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => return "RST".to_owned(),
+        Err(error) => panic!("it listens and reads: {error}"),
+    };
     let mut seen = Seen { begun: Instant::now(), opened: None, bytes: Vec::new(), words: Vec::new(), reads: 0, frames: 0 };
     let (mut chunk, mut said) = ([0; 65536], 0);
     let end = loop {
