@@ -49,6 +49,8 @@ use tokio::time::{Instant, advance, sleep, timeout};
 
 /// The whole of a run, whatever goes wrong: all that is waited for has its time, and a program of a user's may need to be killed twice.
 const LONGEST: Duration = Duration::from_secs(300);
+/// How long a guard whose link has ended is waited for before it is killed.
+const GUARD_WAITED_FOR: Duration = Duration::from_secs(10);
 /// In which nobody is left once the leading process is gone.
 const GONE_WITHIN: Duration = Duration::from_secs(90);
 
@@ -318,12 +320,18 @@ async fn broken(seed: u64) -> Vec<String> {
             sleep(Duration::from_millis(50)).await;
         }
     };
-    if timeout(GONE_WITHIN, gone).await.is_err() {
-        wrong.push(format!("left: {:?}; struck: {:?}, the leading process died: {died}", left(), world.truth().struck));
+    let is_left = timeout(GONE_WITHIN, gone).await.is_err();
+    let happened = memory::set(None).map(|weather| weather.happened).unwrap_or_default();
+    // So late that its guard was killed before it heard that it is to end.
+    let late = |(trouble, from, to): &(Trouble, u32, u32)| {
+        matches!(trouble, Trouble::Late(by) if *by >= GUARD_WAITED_FOR)
+            && [from, to].iter().any(|pid| machine.was_killed(pid.cast_signed()))
+    };
+    world.truth().unguarded |= happened.iter().any(late);
+    if is_left && !left().is_empty() {
+        wrong.push(format!("left: {:?}; struck: {:?}, the leading process died: {died}; {happened:?}", left(), world.truth().struck));
     }
-    let weather = memory::set(None);
     machine.uninstall();
-    let happened = weather.map(|weather| weather.happened).unwrap_or_default();
     if let Some(Led { results, wrong: found }) = led {
         wrong.extend(found);
         match results {
