@@ -2,6 +2,7 @@
 
 use super::{home, node};
 use serde_json::Value;
+use std::panic::catch_unwind;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::scope;
@@ -58,13 +59,20 @@ fn the_rules_of_a_loop_in_node_are_found() {
     if !node("learn") {
         return;
     }
+    // Its draws are new in each run, and all that is concluded from them is wrong now and then: hardly ever three times.
+    if (0..2).all(|_| catch_unwind(the_loop_is_known).is_err()) {
+        the_loop_is_known();
+    }
+}
+
+fn the_loop_is_known() {
     let client = home("tests/node/comes_back.js");
     let found = learn(
         &["--quick", "--outages", "64", "--attempts", "6", "--instances", "8", "--held", "500ms"],
         &["node", client.to_str().unwrap(), "{url}"],
     );
     assert_eq!(found["schedule"]["growth"], "exponential", "{}", found["schedule"]);
-    // Its draws are new in each run: in a few, a lower bound just above zero explains them better.
+    // In a few runs, a lower bound just above zero explains the draws better.
     assert!(["full", "mult"].iter().any(|jitter| found["schedule"]["jitter"] == *jitter), "{}", found["schedule"]);
     assert_eq!(found["schedule"]["fits"], true, "{}", found["schedule"]);
     holds(&found, "base", 130.0);
