@@ -222,7 +222,7 @@ impl ProxiedConnection {
         (seen.asked, seen.client) = (true, client.map(Into::into));
     }
 
-    /// The server answered that.
+    /// That was the answer, of the server or of a fault in its place.
     pub(crate) fn answered(&self, status: u16, retry_after: Option<Duration>) {
         let took = self.opened.elapsed();
         let client = {

@@ -1,6 +1,7 @@
 //! A connection whose opening handshake faults act on: the request is read before they do, then answered in place of the upstream, or passed on
 //! with what they change in it or in its answer.
 
+use crate::event::Outcome;
 use crate::fault::{End, Frame, OnAttempt, RequestEdit, ResponseEdit, Side};
 use crate::proxy::connection::{ProxiedConnection, Speech};
 use crate::proxy::faults::dose::AttemptDose;
@@ -75,8 +76,9 @@ async fn lead(
 ) -> OpeningEnd {
     let mut asked = Vec::new();
     let _ = timeout(HEAD_WAIT, read_head(tap.transport(), StreamSide::Up, &mut asked)).await;
-    let FirstBytes::Frames(head) = look(StreamSide::Up, &asked, None) else {
-        let why = match look(StreamSide::Up, &asked, None) {
+    let first = look(StreamSide::Up, &asked, Some(connection));
+    let FirstBytes::Frames(head) = first else {
+        let why = match first {
             FirstBytes::Tls => "it is TLS, which passes through",
             _ => "it begins with no opening handshake",
         };
@@ -163,7 +165,12 @@ async fn suffer(tap: &mut Tap, connection: &ProxiedConnection, dose: &mut Attemp
         () = handshake_faults::hold(tap, &mut dose.effect, &mut dose.random) => {}
     }
     match handshake_faults::answer(tap, dose.effect.clone(), &mut dose.random).await {
-        None => HandshakeFate::Ended,
+        None => {
+            if let Outcome::Rejected { status, retry_after, .. } = handshake_faults::outcome(&dose.effect) {
+                connection.answered(status, retry_after);
+            }
+            HandshakeFate::Ended
+        }
         Some(edit) => HandshakeFate::Answer(edit),
     }
 }

@@ -1,5 +1,6 @@
 //! The run folder of the proxy against what plain sockets did on both sides.
 
+use super::toxiproxy::ask;
 use super::witness::{AGREED, Witness, close, exchange};
 use super::{limited, reset, to_end, upstream};
 use crate::common::program;
@@ -54,6 +55,30 @@ fn the_run_folder_has_what_both_sides_saw() {
         let done = Command::new(program()).arg(command).arg(&out).output().expect("the program starts");
         assert_eq!(done.status.code(), Some(exit), "{command}: {}", String::from_utf8_lossy(&done.stderr));
     }
+}
+
+#[test]
+fn what_faults_answer_and_cut_in_place_of_the_server_is_known_by_client() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().join("run");
+    let witness = Witness::start(&["--identify", "query:user", "--out", out.to_str().expect("UTF-8")]);
+    for (name, inject) in [("busy", json!({ "upgrade_status": { "status": 503 } })), ("cut", json!({ "accept_rst": {} }))] {
+        let fault = json!({ "name": name, "inject": inject, "first_n": 1, "for": "1m" });
+        assert!(ask(witness.api, "POST /v1/faults", &fault).status < 300, "{name}");
+        let mut near = witness.proxy.connect();
+        near.write_all(b"GET /?user=anna HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\n").expect("open");
+        // The answer and a FIN, or an RST.
+        let _ = to_end(&mut near);
+        assert_eq!(ask(witness.api, &format!("DELETE /v1/faults/{name}"), &Value::Null).status, 204, "{name}");
+    }
+    assert_eq!(witness.proxy.stop(Signal::SIGTERM).0, Some(0));
+    let summary: Value = serde_json::from_slice(&fs::read(out.join("summary.json")).expect("a folder")).expect("JSON");
+    let counts = ["total", "opened", "rejected", "failed"].map(|what| summary["attempts"][what].as_u64());
+    assert_eq!(counts, [Some(2), Some(0), Some(1), Some(1)], "{}", summary["attempts"]);
+    let faults = summary["faults"].as_array().expect("a list");
+    let hits: Vec<_> = faults.iter().map(|fault| (fault["id"].as_str(), fault["injected"].as_u64())).collect();
+    assert_eq!(hits, [(Some("busy"), Some(1)), (Some("cut"), Some(1))]);
+    assert!(!summary["notices"].to_string().contains("whose is not known"), "{}", summary["notices"]);
 }
 
 #[test]

@@ -28,7 +28,7 @@ use crate::seed::{Seed, Stream};
 use crate::snapshots::Publisher;
 use crate::sut::command;
 use crate::sut::command::guard;
-use crate::sut::command::handle::Guard;
+use crate::sut::command::handle::{Guard, PATIENCE};
 use crate::sut::control_links::Member;
 use crate::sut::error::RunError;
 use crate::sut::target_events::TargetEvents;
@@ -49,8 +49,6 @@ use tokio::time::{Instant, advance, sleep, timeout};
 
 /// The whole of a run, whatever goes wrong: all that is waited for has its time, and a program of a user's may need to be killed twice.
 const LONGEST: Duration = Duration::from_secs(300);
-/// How long a guard whose link has ended is waited for before it is killed.
-const GUARD_WAITED_FOR: Duration = Duration::from_secs(10);
 /// In which nobody is left once the leading process is gone.
 const GONE_WITHIN: Duration = Duration::from_secs(90);
 
@@ -324,8 +322,7 @@ async fn broken(seed: u64) -> Vec<String> {
     let happened = memory::set(None).map(|weather| weather.happened).unwrap_or_default();
     // So late that its guard was killed before it heard that it is to end.
     let late = |(trouble, from, to): &(Trouble, u32, u32)| {
-        matches!(trouble, Trouble::Late(by) if *by >= GUARD_WAITED_FOR)
-            && [from, to].iter().any(|pid| machine.was_killed(pid.cast_signed()))
+        matches!(trouble, Trouble::Late(by) if *by >= PATIENCE) && [from, to].iter().any(|pid| machine.was_killed(pid.cast_signed()))
     };
     world.truth().unguarded |= happened.iter().any(late);
     if is_left && !left().is_empty() {

@@ -24,7 +24,7 @@ use tokio::sync::{Notify, broadcast, oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 /// In which a new guard says hello, and an ended one kills and reaps everybody.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 /// In which a guard carries out an order; one that does not, as one that somebody has stopped, is killed.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// The same for a start: a program from a slow disk or over a network may take long until it runs.
