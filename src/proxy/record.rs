@@ -71,13 +71,11 @@ struct Line {
 }
 
 impl Passing {
-    /// The connection that a client makes next: one that it has not, those before first.
-    fn next_line(&mut self, client: &Arc<str>) -> usize {
-        let lines = self.clients.entry(client.clone()).or_default();
-        lines.iter().position(|line| !line.open).unwrap_or_else(|| {
-            lines.push(Line::default());
-            lines.len() - 1
-        })
+    /// The connection that a client makes next: one that it has not, those before first; and since when it has not.
+    fn next_line(&self, client: &Arc<str>) -> (usize, Duration) {
+        let lines = self.clients.get(client).map_or(&[][..], Vec::as_slice);
+        let number = lines.iter().position(|line| !line.open).unwrap_or(lines.len());
+        (number, lines.get(number).map(|line| line.changed).unwrap_or_default())
     }
 }
 
@@ -140,18 +138,18 @@ impl ProxyRecord {
         outcome: Option<Outcome>,
         faults: &[u16],
     ) -> Option<Open> {
-        let client = client.filter(|_| self.identified).map(|client| (client.clone(), passing.next_line(client)));
-        let mut begun = begun;
-        let mut label = None;
-        if let Some((name, number)) = &client {
-            let line = &mut passing.clients.get_mut(name)?[*number];
-            // It may have begun before the connection that it replaces was seen to end.
-            begun = begun.max(line.changed);
-            (line.changed, line.open) = (now, outcome.is_none());
-            label = Some(if *number == 0 { name.to_string() } else { format!("{name}\n{number}") });
-        }
+        let client = client.map(|client| (client.clone(), passing.next_line(client)));
+        let label = client.as_ref().map(|(name, (number, _))| if *number == 0 { name.to_string() } else { format!("{name}\n{number}") });
+        // It may have begun before the connection that it replaces was seen to end.
+        let begun = client.as_ref().map_or(begun, |(_, (_, changed))| begun.max(*changed));
         // There were too many: the witness says so.
         let id = self.witness.came_at(begun, label.as_deref())?;
+        let client = client.map(|(name, (number, _))| {
+            let lines = passing.clients.entry(name.clone()).or_default();
+            lines.resize_with(lines.len().max(number + 1), Line::default);
+            lines[number] = Line { open: outcome.is_none(), changed: now };
+            (name, number)
+        });
         match outcome {
             Some(outcome) => {
                 faults.iter().for_each(|fault| self.witness.tell(Event::Reached { fault: *fault }));

@@ -7,7 +7,7 @@ use crate::metrics::meta::{RealClients, SeenFrom};
 use crate::proxy::account::PassedClose;
 use crate::results::record::{Summary, Verdict};
 use crate::results::summary::summarise;
-use crate::witness::WitnessedRun;
+use crate::witness::{CONNECTIONS_MAX, WitnessedRun};
 use tokio::time::advance;
 
 /// A proxy through which connections pass, in seconds.
@@ -203,4 +203,16 @@ async fn an_attempt_that_began_before_its_clients_connection_ended_is_later_than
     let summary = passed.summary();
     assert_eq!((summary.reconnect.affected, summary.reconnect.recovered), (1, 1));
     assert_eq!(summary.attempts.counts.total, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn clients_beyond_those_that_are_recorded_take_no_memory() {
+    let mut passed = Passed::new(true);
+    for number in 0..CONNECTIONS_MAX + 10 {
+        let name = number.to_string();
+        let connection = passed.opens(Some(&name));
+        passed.ends(&connection, account(EndedBy::Client, [Some(1000), Some(1000)]));
+    }
+    assert_eq!(lock(&passed.record.passing).clients.len(), CONNECTIONS_MAX as usize);
+    assert!(lock(&passed.record.passing).connections.is_empty());
 }
