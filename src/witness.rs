@@ -43,13 +43,22 @@ struct WitnessLog {
     clients: u32,
     connections: ConnectionCount,
     /// What was done to connections, each once.
-    faults: Vec<(Box<str>, Injection)>,
+    faults: Vec<WitnessedFault>,
     /// What is missing of the results, in words.
     missing: Vec<String>,
     /// What else is to be said of them.
     notes: Vec<String>,
     /// When it ended; `None`: it goes on.
     end: Option<Duration>,
+}
+
+/// Something that was done to connections.
+#[derive(Clone, Debug, PartialEq)]
+struct WitnessedFault {
+    name: Box<str>,
+    inject: Injection,
+    /// Also to those that came later.
+    new: bool,
 }
 
 /// What the results are called.
@@ -177,7 +186,7 @@ impl Witness {
 
     /// The number of something that is done to connections, the same for the same. `None`: there are too many of them, and it goes unnamed.
     pub(crate) fn fault(&self, injection: &Injection) -> Option<u16> {
-        let (fault, is_new) = self.named_fault(injection.row.kind, injection)?;
+        let (fault, is_new) = self.named_fault(injection.row.kind, injection, true)?;
         if is_new {
             // From now on it is carried out on whom asks for it: those that it acts on count one by one.
             self.tell(Event::Fired { fault, firing: 0, selected: 0, eligible: None });
@@ -186,18 +195,20 @@ impl Witness {
     }
 
     /// The same for a fault with a name of its own, which fires when it is told; and whether it is new.
-    pub(crate) fn named_fault(&self, name: &str, injection: &Injection) -> Option<(u16, bool)> {
+    /// `new`: it acts on connections that come, too.
+    pub(crate) fn named_fault(&self, name: &str, injection: &Injection, new: bool) -> Option<(u16, bool)> {
         let mut log = self.log();
-        if let Some(index) = log.faults.iter().position(|known| (&*known.0, &known.1) == (name, injection)) {
+        let fault = WitnessedFault { name: name.into(), inject: injection.clone(), new };
+        if let Some(index) = log.faults.iter().position(|known| *known == fault) {
             return Some((u16::try_from(index).ok()?, false));
         }
         if log.faults.len() >= FAULTS_MAX {
             log.misses(format!("more than {FAULTS_MAX} different faults were carried out: the others have no names in the results"));
             return None;
         }
-        let fault = u16::try_from(log.faults.len()).ok()?;
-        log.faults.push((name.into(), injection.clone()));
-        Some((fault, true))
+        let number = u16::try_from(log.faults.len()).ok()?;
+        log.faults.push(fault);
+        Some((number, true))
     }
 
     /// It is over: what comes later is in no result.
@@ -228,7 +239,7 @@ impl Witness {
         Ok((plan, recorder.finish(length, Status::Completed)))
     }
 
-    fn plan(&self, run: &WitnessedRun, length: Duration, faults: &[(Box<str>, Injection)]) -> Result<Plan, Errors> {
+    fn plan(&self, run: &WitnessedRun, length: Duration, faults: &[WitnessedFault]) -> Result<Plan, Errors> {
         let WitnessedRun { name, target, seed } = run;
         // No scenario may be as long as this may have been, nor have every seed: what it was is set below.
         let (ms, most) = (length.min(DURATION_MAX).as_millis().max(1), (*seed).min(i64::MAX as u64));
@@ -239,25 +250,26 @@ impl Witness {
         let plan = open_plan(scenario::load(&source, &Overrides::default())?, self.real);
         let at_once = Schedule { at: Duration::ZERO, repeat: Repeat::Once, until: None, revert_after: None, first_n: None };
         let select = Select { cohort: None, phase: None, min_age: Duration::ZERO, pick: Pick::All };
-        let fault = |(index, (_, inject)): (usize, &(Box<str>, Injection))| Fault {
-            name: fault_name(faults, index),
-            inject: inject.clone(),
+        let fault = |(fault, name): (&WitnessedFault, String)| Fault {
+            name,
+            inject: fault.inject.clone(),
             side: Side::Server,
             schedule: at_once,
             select: select.clone(),
-            new: true,
+            new: fault.new,
         };
-        Ok(Plan { duration: length, seed: Seed(*seed), faults: faults.iter().enumerate().map(fault).collect(), ..plan })
+        Ok(Plan { duration: length, seed: Seed(*seed), faults: faults.iter().zip(fault_names(faults)).map(fault).collect(), ..plan })
     }
 }
 
-/// The name alone where there is one fault of it, else with a number.
-fn fault_name(faults: &[(Box<str>, Injection)], index: usize) -> String {
-    let name = &faults[index].0;
-    match faults[..index].iter().filter(|(other, _)| other == name).count() {
-        0 => name.to_string(),
-        before => format!("{name}-{}", before + 1),
+/// The name alone where it is free, else with the first number that makes it so.
+fn fault_names(faults: &[WitnessedFault]) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for WitnessedFault { name, .. } in faults {
+        let numbered = (2..).map(|number| format!("{name}-{number}"));
+        names.extend(std::iter::once(name.to_string()).chain(numbered).find(|name| !names.contains(name)));
     }
+    names
 }
 
 /// A plan for real clients in place of its own, who are in one cohort. Its reader learns how far they are known.
@@ -276,4 +288,4 @@ pub(crate) fn open_plan(mut plan: Plan, real: RealClients) -> Plan {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

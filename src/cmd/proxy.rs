@@ -132,7 +132,7 @@ async fn run(settings: ProxySettings<'_>, args: &Proxy, stop: Stop, record: Opti
     }
     stop.stopped().await;
     // What our own end does to connections is no result.
-    record.iter().for_each(|record| record.end());
+    record.iter().for_each(|record| record.end(&proxies.not_due()));
     let accepted = proxies.accepted().await;
     proxies.stop().await;
     if !args.quiet {

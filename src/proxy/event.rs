@@ -75,6 +75,8 @@ pub enum ProxyEvent {
         fault: Arc<str>,
         /// What it does.
         inject: Arc<Injection>,
+        /// It acts on connections that come, too.
+        new: bool,
         /// Which of its firings, from 0.
         firing: u32,
         /// The first of the connections that it hit; none for one that waits for new ones, or is about listening sockets.

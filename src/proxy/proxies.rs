@@ -98,6 +98,11 @@ impl Proxies {
         error.map_or(Ok(made.len()), |error| Err(error.message))
     }
 
+    /// Names of faults that have not fired.
+    pub fn not_due(&self) -> Vec<Arc<str>> {
+        self.faults.not_due()
+    }
+
     /// Connections that were accepted by all of them.
     pub async fn accepted(&self) -> u64 {
         self.named.lock().await.values().map(|proxy| proxy.totals().accepted).sum()

@@ -8,7 +8,7 @@
 
 use crate::close::{Cause, Ending, Initiator, TcpEnd, reported};
 use crate::event::{Event, Outcome, Stage};
-use crate::fault::End;
+use crate::fault::{Effect, End, Side};
 use crate::lock::lock;
 use crate::number::counted;
 use crate::proxy::account::{ConnectionAccount, EndedBy, ProxiedId, SideAccount};
@@ -21,6 +21,8 @@ use std::time::Duration;
 
 /// Status codes with which a client that leaves of its own accord closes: done, and going away (RFC 6455 §7.4.1).
 const LEAVING: [u16; 2] = [1000, 1001];
+/// Faults that are remembered of a connection that is not answered yet.
+const FAULTS_KEPT: usize = 64;
 /// What became of an attempt that got no answer.
 const NO_ANSWER: &str = "the connection ended before the answer";
 const NO_REQUEST: &str = "the connection was ended before the request";
@@ -44,14 +46,19 @@ struct Passing {
     faults: HashMap<Arc<str>, u16>,
     /// Attempts of which nobody knows whose they were.
     unknown: u64,
+    /// Connections whose TLS handshake with the client failed.
+    unsecured: u64,
+    /// Connections that clients opened which had another one: these are not away when one of them ends.
+    beside: u64,
 }
 
 /// A connection that is not over.
 #[derive(Debug)]
 struct PassingConnection {
     begun: Duration,
-    /// Faults that acted on it before it was open.
+    /// Faults that acted on it before it was answered.
     faults: Vec<u16>,
+    answered: bool,
     open: Option<Open>,
 }
 
@@ -66,15 +73,18 @@ struct Open {
 #[derive(Debug, Default)]
 struct Line {
     open: bool,
+    /// It was the last of its client's that was open, and no other has been since.
+    away: bool,
     /// When it last began or ended to be so, or an attempt of it failed.
     changed: Duration,
 }
 
 impl Passing {
-    /// The connection that a client makes next: one that it has not, those before first; and since when it has not.
+    /// The connection that a client makes next: the one that is missing, or else one that it has not, those before first; and since when.
     fn next_line(&self, client: &Arc<str>) -> (usize, Duration) {
         let lines = self.clients.get(client).map_or(&[][..], Vec::as_slice);
-        let number = lines.iter().position(|line| !line.open).unwrap_or(lines.len());
+        let missing = lines.iter().position(|line| line.away);
+        let number = missing.or_else(|| lines.iter().position(|line| !line.open)).unwrap_or(lines.len());
         (number, lines.get(number).map(|line| line.changed).unwrap_or_default())
     }
 }
@@ -91,21 +101,32 @@ impl ProxyRecord {
         let passing = &mut *lock(&self.passing);
         match event {
             ProxyEvent::Connected { connection, .. } => {
-                passing.connections.insert(connection.clone(), PassingConnection { begun: now, faults: Vec::new(), open: None });
+                passing
+                    .connections
+                    .insert(connection.clone(), PassingConnection { begun: now, faults: Vec::new(), answered: false, open: None });
             }
             ProxyEvent::Answered { connection, client, status, retry_after, .. } => {
                 let Some(mut of) = passing.connections.remove(connection) else { return };
+                of.answered = true;
                 let outcome = (*status != 101).then_some(Outcome::Rejected { status: *status, retry_after: *retry_after, location: None });
-                of.open = self.attempt(passing, (of.begun, now), client.as_ref(), outcome, &of.faults);
+                of.open = self.attempt(passing, (of.begun, now), client.as_ref(), outcome, &std::mem::take(&mut of.faults));
                 passing.connections.insert(connection.clone(), of);
             }
             ProxyEvent::Ended(account) => self.ended(passing, account, now),
-            ProxyEvent::FaultFired { fault, inject, firing, hits, eligible, .. } => {
-                let Some((number, _)) = self.witness.named_fault(fault, inject) else { return };
+            ProxyEvent::FaultFired { fault, inject, new, firing, hits, eligible, .. } => {
+                let Some((number, _)) = self.witness.named_fault(fault, inject, *new) else {
+                    // Not what it was called before it was changed.
+                    passing.faults.remove(fault);
+                    return;
+                };
                 passing.faults.insert(fault.clone(), number);
                 let count = |connections: usize| u32::try_from(connections).unwrap_or(u32::MAX);
                 let (selected, eligible) = (count(*hits), Some(count(*eligible)));
                 self.witness.tell(Event::Fired { fault: number, firing: *firing, selected, eligible });
+                if matches!(inject.effect(Side::Server), Effect::Listener { .. }) {
+                    // Where it cannot be done, that is an event of its own.
+                    self.witness.tell(Event::Reached { fault: number });
+                }
             }
             ProxyEvent::FaultActs { fault, connection, .. } => {
                 let (Some(fault), Some(of)) = (passing.faults.get(fault), passing.connections.get_mut(connection)) else { return };
@@ -113,6 +134,7 @@ impl ProxyRecord {
                     Some(Open { id: Id { client, connection }, .. }) => {
                         self.witness.tell(Event::Injected { fault: *fault, client: *client, connection: *connection });
                     }
+                    None if of.answered || of.faults.len() >= FAULTS_KEPT => self.witness.tell(Event::Reached { fault: *fault }),
                     None => of.faults.push(*fault),
                 }
             }
@@ -120,12 +142,19 @@ impl ProxyRecord {
                 let fault = passing.faults.get(fault).copied();
                 fault.into_iter().for_each(|fault| self.witness.tell(Event::Reverted { fault, firing: *firing }));
             }
-            ProxyEvent::FaultNotCarriedOut { fault, firing, why, .. } => {
+            // It may be none of those that are looked at, as a look at the health of the server.
+            ProxyEvent::FaultNotCarriedOut { fault, connection: Some(_), why, .. } => {
+                self.witness.tell(Event::Notice { text: format!("fault {fault} was not carried out on a connection: {why}") });
+            }
+            ProxyEvent::FaultNotCarriedOut { fault, firing, why, connection: None } => {
                 let (fault, firing, why) = (passing.faults.get(fault).copied(), *firing, why.clone());
                 self.witness.tell(Event::NotCarriedOut { fault, firing, why });
             }
+            ProxyEvent::NotListening { .. } => self.witness.misses(&event.to_string()),
+            ProxyEvent::Refused { limit } => self.witness.tell(Event::LocalLimit { what: (*limit).to_owned() }),
+            ProxyEvent::ClientNotSecured { .. } => passing.unsecured += 1,
             ProxyEvent::TlsPassedThrough { .. } => self.witness.misses(UNREAD),
-            _ => {}
+            ProxyEvent::NotDialled { .. } | ProxyEvent::TooManyClients { .. } => {}
         }
     }
 
@@ -147,7 +176,9 @@ impl ProxyRecord {
         let client = client.map(|(name, (number, _))| {
             let lines = passing.clients.entry(name.clone()).or_default();
             lines.resize_with(lines.len().max(number + 1), Line::default);
-            lines[number] = Line { open: outcome.is_none(), changed: now };
+            passing.beside += u64::from(outcome.is_none() && lines.iter().any(|line| line.open));
+            let line = &mut lines[number];
+            *line = Line { open: outcome.is_none(), away: line.away && outcome.is_some(), changed: now };
             (name, number)
         });
         match outcome {
@@ -169,16 +200,20 @@ impl ProxyRecord {
         let Some(of) = passing.connections.remove(&account.connection) else { return };
         if let Some(Open { id: Id { client, connection }, client: known }) = of.open {
             let (mut ending, closing) = (seen_by_client(account), None);
+            let leaves = leaves(account);
             let elsewhere = match known {
                 Some((name, number)) => {
                     let lines = passing.clients.entry(name).or_default();
-                    lines.get_mut(number).into_iter().for_each(|line| *line = Line { open: false, changed: now });
-                    lines.iter().any(|line| line.open)
+                    let elsewhere = lines.iter().enumerate().any(|(other, line)| line.open && other != number);
+                    lines.get_mut(number).into_iter().for_each(|line| {
+                        *line = Line { open: false, away: !elsewhere && !leaves, changed: now };
+                    });
+                    elsewhere
                 }
-                // Nobody will know it again.
-                None => true,
+                // Nobody will know it again; where nobody is ever known, nobody is away.
+                None => self.identified,
             };
-            if elsewhere || leaves(account) {
+            if elsewhere || leaves {
                 ending.cause = Cause::Stay;
             }
             self.witness.tell(Event::Ended { client, connection, ending: Box::new(ending), closing });
@@ -187,26 +222,34 @@ impl ProxyRecord {
         }
         // A look at the port, which said nothing and left, is no attempt; nor is what speaks something else.
         let is_cut = account.near.bytes == 0 && account.by != EndedBy::Client;
-        if account.status.is_some() || !(account.asked || is_cut) {
+        let is_attempt = account.status.is_none() && (account.asked || is_cut);
+        let is_unknown = self.identified && account.client.is_none() && !account.asked;
+        if is_attempt && !is_unknown {
+            let why = if account.asked { NO_ANSWER } else { NO_REQUEST };
+            let outcome = Outcome::Failed { why: why.to_owned() };
+            self.attempt(passing, (of.begun, now), account.client.as_ref(), Some(outcome), &of.faults);
             return;
         }
-        if self.identified && account.client.is_none() && !account.asked {
-            passing.unknown += 1;
-            return;
-        }
-        let why = if account.asked { NO_ANSWER } else { NO_REQUEST };
-        let outcome = Outcome::Failed { why: why.to_owned() };
-        self.attempt(passing, (of.begun, now), account.client.as_ref(), Some(outcome), &of.faults);
+        passing.unknown += u64::from(is_attempt);
+        of.faults.iter().for_each(|fault| self.witness.tell(Event::Reached { fault: *fault }));
     }
 
-    /// All is over: what comes later is in no result.
-    pub fn end(&self) {
+    /// All is over: what comes later is in no result. These faults were not due until now.
+    pub fn end(&self, not_due: &[Arc<str>]) {
         self.witness.end();
-        let unknown = std::mem::take(&mut lock(&self.passing).unknown);
-        if unknown > 0 {
-            let attempts = counted(unknown, "attempt");
-            self.witness.note(format!("{attempts} ended before the request was read: whose is not known, and no figure has them"));
+        let passing = &mut *lock(&self.passing);
+        let waiting = passing.connections.values().filter(|connection| !connection.answered).count() as u64;
+        for (count, what, said) in [
+            (passing.unknown, "attempt", "ended before the request was read: whose is not known, and no figure has them"),
+            (passing.unsecured, "connection", "failed in TLS with the client: no figure has them"),
+            (waiting, "connection", "had no answer to an opening handshake when the proxy was stopped: no figure has them"),
+            (passing.beside, "connection", "came while its client had another one open: such a client is not away when one of them ends"),
+        ] {
+            if count > 0 {
+                self.witness.note(format!("{} {said}", counted(count, what)));
+            }
         }
+        not_due.iter().for_each(|fault| self.witness.misses(&format!("fault {fault} was not due before the end")));
     }
 }
 

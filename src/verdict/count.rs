@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// Of attempts of real clients.
-const NOT_REACHED: &str = "the clients are real ones: attempts that did not reach the server were not seen";
+const NOT_REACHED: &str = "the clients are real ones: attempts that did not get through to whoever saw them are not known";
 /// Of their connections.
 const NOT_TOLD: &str = "connections died with their server, and nobody tells how";
 
@@ -114,7 +114,7 @@ fn unseen(evidence: &Evidence, metric: Metric, labels: &Labels) -> Option<&'stat
         SeenFrom::Proxy => false,
     };
     match (metric, labels.outcome) {
-        (Metric::Attempts, Some(Became::Refused | Became::TimedOut | Became::Abandoned)) if by_server => Some(NOT_REACHED),
+        (Metric::Attempts, Some(Became::Refused | Became::TimedOut | Became::Abandoned)) => Some(NOT_REACHED),
         (Metric::Closes, _) if by_server && labels.side == Side::Client => {
             Some("the clients are real ones: what they were told was not seen; side=server was")
         }

@@ -122,7 +122,7 @@ async fn what_was_not_seen_is_no_pass() {
 }
 
 /// What comes of expectations, each by itself, over these results.
-fn judged(results: &Results, expected: &[(&str, &str)]) {
+pub(crate) fn judged(results: &Results, expected: &[(&str, &str)]) {
     for (text, result) in expected {
         let text = format!(
             "duration = \"4s\"\nexpect = [{text:?}]\nclients.a = {{ count = 1 }}\nfaults = [{{ name = \"drop_rst\", at = \"1s\", inject = {{ drop_rst = {{}} }} }}]"

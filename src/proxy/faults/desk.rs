@@ -294,8 +294,8 @@ impl FaultDesk {
         // Told before a connection can tell that it acts there.
         let (fault, hits, eligible) = (of.name.clone(), hit.len(), eligible.len());
         let named = live.hit.iter().take(NAMED_MAX).cloned().collect();
-        let inject = Arc::new(of.fault.inject.clone());
-        self.events.tell(ProxyEvent::FaultFired { fault, inject, firing: firing.number, hit: named, hits, eligible });
+        let (inject, new) = (Arc::new(of.fault.inject.clone()), of.fault.new);
+        self.events.tell(ProxyEvent::FaultFired { fault, inject, new, firing: firing.number, hit: named, hits, eligible });
         for connection in hit {
             doses.iter().for_each(|dose| connection.order(Order::Inject(dose.clone()), done));
         }
@@ -386,6 +386,11 @@ impl FaultDesk {
             }
         }
         attempts
+    }
+
+    /// Names of faults that have not fired.
+    pub(crate) fn not_due(&self) -> Vec<Arc<str>> {
+        lock(&self.state).faults.values().filter(|of| of.fired == 0).map(|of| of.name.clone()).collect()
     }
 
     /// A connection is gone.

@@ -3,10 +3,12 @@
 use super::*;
 use crate::close::TcpEnd;
 use crate::fault::{Injection, Values, row};
+use crate::metrics::Results;
 use crate::metrics::meta::{RealClients, SeenFrom};
 use crate::proxy::account::PassedClose;
 use crate::results::record::{Summary, Verdict};
 use crate::results::summary::summarise;
+use crate::witness::tests::judged;
 use crate::witness::{CONNECTIONS_MAX, WitnessedRun};
 use tokio::time::advance;
 
@@ -49,11 +51,16 @@ impl Passed {
         self.record.on(&ProxyEvent::Ended(Box::new(ConnectionAccount { connection: connection.clone(), ..of })));
     }
 
-    fn summary(&self) -> Summary {
-        self.record.end();
+    fn results(&self) -> Results {
+        self.record.end(&[]);
         let run = WitnessedRun { name: "proxy".to_owned(), target: "ws://127.0.0.1:9000".to_owned(), seed: 1 };
         let (_, results) = self.witness.results(&run).expect("an address");
         results.check_ledger().expect("it balances");
+        results
+    }
+
+    fn summary(&self) -> Summary {
+        let results = self.results();
         summarise(&results, None, &Verdict::default(), "closestorm proxy")
     }
 }
@@ -135,6 +142,7 @@ async fn who_leaves_or_is_connected_elsewhere_or_is_not_known_is_not_away() {
     advance(SECOND).await;
     let summary = passed.summary();
     assert_eq!((summary.connections.closed, summary.reconnect.affected), (3, 0));
+    assert!(summary.notices[0].starts_with("1 connection came while its client had another one open"), "{:?}", summary.notices);
     assert_eq!(summary.attempts.counts.opened, 4);
 }
 
@@ -145,7 +153,7 @@ async fn what_faults_do_stands_at_the_endings_and_attempts_that_they_hit() {
     let open = passed.opens(Some("anna"));
     let fires = |name: &str, kind| {
         let (fault, inject) = (Arc::from(name), injection(kind));
-        ProxyEvent::FaultFired { fault, inject, firing: 0, hit: Vec::new(), hits: 1, eligible: 1 }
+        ProxyEvent::FaultFired { fault, inject, new: false, firing: 0, hit: Vec::new(), hits: 1, eligible: 1 }
     };
     let acts = |name: &str, on: &ProxiedId| ProxyEvent::FaultActs { fault: name.into(), firing: 0, connection: on.clone() };
     advance(SECOND).await;
@@ -215,4 +223,44 @@ async fn clients_beyond_those_that_are_recorded_take_no_memory() {
     }
     assert_eq!(lock(&passed.record.passing).clients.len(), CONNECTIONS_MAX as usize);
     assert!(lock(&passed.record.passing).connections.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_client_that_was_cut_twice_the_one_that_was_last_is_back_first() {
+    let mut passed = Passed::new(true);
+    let both = [passed.opens(Some("bert")), passed.opens(Some("bert"))];
+    for connection in &both {
+        advance(SECOND).await;
+        passed.ends(connection, account(EndedBy::Server, [None, None]));
+    }
+    advance(SECOND).await;
+    let _back = passed.opens(Some("bert"));
+    advance(9 * SECOND).await;
+    let summary = passed.summary();
+    assert_eq!((summary.reconnect.affected, summary.reconnect.recovered), (1, 1));
+    assert!(summary.reconnect.time_us.max.expect("it came back") < 1_010_000, "{:?}", summary.reconnect.time_us);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_proxy_does_not_see_is_said_and_no_pass() {
+    let mut passed = Passed::new(false);
+    let cut = passed.opens(None);
+    passed.ends(&cut, account(EndedBy::Server, [None, None]));
+    let _waiting = passed.connects();
+    passed.record.on(&ProxyEvent::ClientNotSecured { why: "no".to_owned() });
+    let results = passed.results();
+    let expected = [
+        ("attempts{outcome=refused} count == 0", "inconclusive"),
+        ("attempts{outcome=timed_out} share < 1%", "inconclusive"),
+        ("attempts{outcome=abandoned} count == 0", "inconclusive"),
+        ("attempts count < 9", "inconclusive"),
+        ("attempts count >= 1", "pass"),
+        ("closes{cause=remote} count == 0", "fail"),
+        ("reconnect_time p50 < 9s", "inconclusive"),
+    ];
+    judged(&results, &expected);
+    let summary = passed.summary();
+    for part in ["1 connection had no answer", "1 connection failed in TLS"] {
+        assert!(summary.notices.iter().any(|notice| notice.starts_with(part)), "{:?}", summary.notices);
+    }
 }
