@@ -42,14 +42,22 @@ pub struct ProxyRecord {
 struct Passing {
     connections: HashMap<ProxiedId, PassingConnection>,
     clients: HashMap<Arc<str>, Vec<Line>>,
-    /// Numbers of faults by their names, as they fired last.
-    faults: HashMap<Arc<str>, u16>,
+    /// Faults by their names, as they fired last.
+    faults: HashMap<Arc<str>, NamedFault>,
     /// Attempts of which nobody knows whose they were.
     unknown: u64,
     /// Connections whose TLS handshake with the client failed.
     unsecured: u64,
     /// Connections that clients opened which had another one: these are not away when one of them ends.
     beside: u64,
+}
+
+/// A fault that fired.
+#[derive(Clone, Copy, Debug)]
+struct NamedFault {
+    number: u16,
+    /// Whom it hit may hear nothing more, and the proxy does not see what he does about it.
+    silences: bool,
 }
 
 /// A connection that is not over.
@@ -60,6 +68,8 @@ struct PassingConnection {
     faults: Vec<u16>,
     answered: bool,
     open: Option<Open>,
+    /// It was open, and its client has another one in its place.
+    given_up: Option<Id>,
 }
 
 /// An open one.
@@ -73,6 +83,8 @@ struct Open {
 #[derive(Debug, Default)]
 struct Line {
     open: bool,
+    /// The connection, which a fault has silenced.
+    silenced: Option<ProxiedId>,
     /// It was the last of its client's that was open, and no other has been since.
     away: bool,
     /// When it last began or ended to be so, or an attempt of it failed.
@@ -101,9 +113,8 @@ impl ProxyRecord {
         let passing = &mut *lock(&self.passing);
         match event {
             ProxyEvent::Connected { connection, .. } => {
-                passing
-                    .connections
-                    .insert(connection.clone(), PassingConnection { begun: now, faults: Vec::new(), answered: false, open: None });
+                let of = PassingConnection { begun: now, faults: Vec::new(), answered: false, open: None, given_up: None };
+                passing.connections.insert(connection.clone(), of);
             }
             ProxyEvent::Answered { connection, client, status, retry_after, .. } => {
                 let Some(mut of) = passing.connections.remove(connection) else { return };
@@ -119,7 +130,8 @@ impl ProxyRecord {
                     passing.faults.remove(fault);
                     return;
                 };
-                passing.faults.insert(fault.clone(), number);
+                let leaves = inject.effect(Side::Server).leaves();
+                passing.faults.insert(fault.clone(), NamedFault { number, silences: leaves.gone || leaves.dead || leaves.stopped });
                 let count = |connections: usize| u32::try_from(connections).unwrap_or(u32::MAX);
                 let (selected, eligible) = (count(*hits), Some(count(*eligible)));
                 self.witness.tell(Event::Fired { fault: number, firing: *firing, selected, eligible });
@@ -129,25 +141,29 @@ impl ProxyRecord {
                 }
             }
             ProxyEvent::FaultActs { fault, connection, .. } => {
-                let (Some(fault), Some(of)) = (passing.faults.get(fault), passing.connections.get_mut(connection)) else { return };
+                let Passing { connections, clients, faults, .. } = passing;
+                let (Some(fault), Some(of)) = (faults.get(fault), connections.get_mut(connection)) else { return };
                 match &of.open {
-                    Some(Open { id: Id { client, connection }, .. }) => {
-                        self.witness.tell(Event::Injected { fault: *fault, client: *client, connection: *connection });
+                    Some(Open { id, client: known }) => {
+                        let line = known.as_ref().and_then(|(name, number)| clients.get_mut(name)?.get_mut(*number));
+                        let line = line.filter(|_| fault.silences);
+                        line.into_iter().for_each(|line| line.silenced = Some(connection.clone()));
+                        self.witness.tell(Event::Injected { fault: fault.number, client: id.client, connection: id.connection });
                     }
-                    None if of.answered || of.faults.len() >= FAULTS_KEPT => self.witness.tell(Event::Reached { fault: *fault }),
-                    None => of.faults.push(*fault),
+                    None if of.answered || of.faults.len() >= FAULTS_KEPT => self.witness.tell(Event::Reached { fault: fault.number }),
+                    None => of.faults.push(fault.number),
                 }
             }
             ProxyEvent::FaultReverted { fault, firing } => {
-                let fault = passing.faults.get(fault).copied();
-                fault.into_iter().for_each(|fault| self.witness.tell(Event::Reverted { fault, firing: *firing }));
+                let fault = passing.faults.get(fault);
+                fault.into_iter().for_each(|fault| self.witness.tell(Event::Reverted { fault: fault.number, firing: *firing }));
             }
             // It may be none of those that are looked at, as a look at the health of the server.
             ProxyEvent::FaultNotCarriedOut { fault, connection: Some(_), why, .. } => {
                 self.witness.tell(Event::Notice { text: format!("fault {fault} was not carried out on a connection: {why}") });
             }
             ProxyEvent::FaultNotCarriedOut { fault, firing, why, connection: None } => {
-                let (fault, firing, why) = (passing.faults.get(fault).copied(), *firing, why.clone());
+                let (fault, firing, why) = (passing.faults.get(fault).map(|fault| fault.number), *firing, why.clone());
                 self.witness.tell(Event::NotCarriedOut { fault, firing, why });
             }
             ProxyEvent::NotListening { .. } => self.witness.misses(&event.to_string()),
@@ -167,6 +183,7 @@ impl ProxyRecord {
         outcome: Option<Outcome>,
         faults: &[u16],
     ) -> Option<Open> {
+        client.into_iter().for_each(|client| self.give_up(passing, client, now));
         let client = client.map(|client| (client.clone(), passing.next_line(client)));
         let label = client.as_ref().map(|(name, (number, _))| if *number == 0 { name.to_string() } else { format!("{name}\n{number}") });
         // It may have begun before the connection that it replaces was seen to end.
@@ -178,7 +195,7 @@ impl ProxyRecord {
             lines.resize_with(lines.len().max(number + 1), Line::default);
             passing.beside += u64::from(outcome.is_none() && lines.iter().any(|line| line.open));
             let line = &mut lines[number];
-            *line = Line { open: outcome.is_none(), away: line.away && outcome.is_some(), changed: now };
+            *line = Line { open: outcome.is_none(), silenced: None, away: line.away && outcome.is_some(), changed: now };
             (name, number)
         });
         match outcome {
@@ -196,8 +213,29 @@ impl ProxyRecord {
         None
     }
 
+    /// A client that makes another connection has given up one that a fault has silenced: it is the only one of which it misses anything.
+    fn give_up(&self, passing: &mut Passing, client: &Arc<str>, now: Duration) {
+        let lines = passing.clients.get_mut(client).map_or(&mut [][..], Vec::as_mut_slice);
+        if lines.iter().any(|line| line.away) {
+            return;
+        }
+        let Some(number) = lines.iter().position(|line| line.silenced.is_some()) else { return };
+        let away = !lines.iter().enumerate().any(|(other, line)| line.open && line.silenced.is_none() && other != number);
+        let silenced = std::mem::replace(&mut lines[number], Line { away, changed: now, ..Line::default() }).silenced;
+        let Some(of) = silenced.and_then(|connection| passing.connections.get_mut(&connection)) else { return };
+        of.given_up = of.open.take().map(|open| open.id);
+        if let Some(Id { client, connection }) = of.given_up {
+            let cause = if away { Cause::Remote } else { Cause::Stay };
+            self.witness.tell(Event::Ended { client, connection, ending: Box::new(given_up(cause)), closing: None });
+        }
+    }
+
     fn ended(&self, passing: &mut Passing, account: &ConnectionAccount, now: Duration) {
         let Some(of) = passing.connections.remove(&account.connection) else { return };
+        if let Some(Id { client, connection }) = of.given_up {
+            self.witness.tell(Event::ServerEnded { client, connection, ending: Box::new(seen_by_server(account)) });
+            return;
+        }
         if let Some(Open { id: Id { client, connection }, client: known }) = of.open {
             let (mut ending, closing) = (seen_by_client(account), None);
             let leaves = leaves(account);
@@ -206,7 +244,7 @@ impl ProxyRecord {
                     let lines = passing.clients.entry(name).or_default();
                     let elsewhere = lines.iter().enumerate().any(|(other, line)| line.open && other != number);
                     lines.get_mut(number).into_iter().for_each(|line| {
-                        *line = Line { open: false, away: !elsewhere && !leaves, changed: now };
+                        *line = Line { away: !elsewhere && !leaves, changed: now, ..Line::default() };
                     });
                     elsewhere
                 }
@@ -267,6 +305,23 @@ fn seen_by_client(account: &ConnectionAccount) -> Ending {
 /// And for the server.
 fn seen_by_server(account: &ConnectionAccount) -> Ending {
     seen(account, &account.far, &account.near)
+}
+
+/// Of a connection of which its client has heard nothing more, and which it has ended by itself, whenever that was.
+fn given_up(cause: Cause) -> Ending {
+    Ending {
+        cause,
+        initiator: Initiator::Client,
+        wire_received: None,
+        wire_sent: None,
+        tcp_end: TcpEnd::Local,
+        tls_end: None,
+        mid_frame: false,
+        clean: false,
+        code: reported(None),
+        reason: String::new(),
+        bytes_after: 0,
+    }
 }
 
 /// For the side `own` towards the `other`.

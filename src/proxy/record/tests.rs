@@ -94,6 +94,17 @@ fn unanswered(by: EndedBy, asked: bool, client: Option<&str>) -> ConnectionAccou
     ConnectionAccount { asked, status: None, opened_after: None, client: client.map(Into::into), near, ..account(by, [None; 2]) }
 }
 
+/// A fault of this name fires on one connection.
+fn fired(name: &str, kind: &str) -> ProxyEvent {
+    let inject = Arc::new(Injection { row: row(kind).expect("in the catalogue"), values: Values::default() });
+    ProxyEvent::FaultFired { fault: name.into(), inject, new: false, firing: 0, hit: Vec::new(), hits: 1, eligible: 1 }
+}
+
+/// It acts.
+fn acts(name: &str, on: &ProxiedId) -> ProxyEvent {
+    ProxyEvent::FaultActs { fault: name.into(), firing: 0, connection: on.clone() }
+}
+
 const SECOND: Duration = Duration::from_secs(1);
 
 #[tokio::test(start_paused = true)]
@@ -148,19 +159,13 @@ async fn who_leaves_or_is_connected_elsewhere_or_is_not_known_is_not_away() {
 
 #[tokio::test(start_paused = true)]
 async fn what_faults_do_stands_at_the_endings_and_attempts_that_they_hit() {
-    let injection = |kind| Arc::new(Injection { row: row(kind).expect("in the catalogue"), values: Values::default() });
     let mut passed = Passed::new(true);
     let open = passed.opens(Some("anna"));
-    let fires = |name: &str, kind| {
-        let (fault, inject) = (Arc::from(name), injection(kind));
-        ProxyEvent::FaultFired { fault, inject, new: false, firing: 0, hit: Vec::new(), hits: 1, eligible: 1 }
-    };
-    let acts = |name: &str, on: &ProxiedId| ProxyEvent::FaultActs { fault: name.into(), firing: 0, connection: on.clone() };
     advance(SECOND).await;
-    passed.record.on(&fires("cut", "drop_rst"));
+    passed.record.on(&fired("cut", "drop_rst"));
     passed.record.on(&acts("cut", &open));
     passed.ends(&open, account(EndedBy::Proxy, [None, None]));
-    passed.record.on(&fires("busy", "upgrade_status"));
+    passed.record.on(&fired("busy", "upgrade_status"));
     let rejected = passed.connects();
     passed.record.on(&acts("busy", &rejected));
     passed.answered(&rejected, Some("anna"), 503);
@@ -263,4 +268,31 @@ async fn what_a_proxy_does_not_see_is_said_and_no_pass() {
     for part in ["1 connection had no answer", "1 connection failed in TLS"] {
         assert!(summary.notices.iter().any(|notice| notice.starts_with(part)), "{:?}", summary.notices);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_comes_back_beside_a_connection_that_was_silenced_was_away() {
+    let mut passed = Passed::new(true);
+    // One client is cut off; the other one is only slow, and opens a second tab.
+    let (dead, slow) = (passed.opens(Some("anna")), passed.opens(Some("bert")));
+    advance(SECOND).await;
+    passed.record.on(&fired("blackhole", "blackhole"));
+    passed.record.on(&acts("blackhole", &dead));
+    passed.record.on(&fired("latency", "latency"));
+    passed.record.on(&acts("latency", &slow));
+    advance(5 * SECOND).await;
+    let rejected = passed.connects();
+    passed.answered(&rejected, Some("anna"), 503);
+    passed.ends(&rejected, ConnectionAccount { status: Some(503), ..unanswered(EndedBy::Server, true, Some("anna")) });
+    advance(SECOND).await;
+    let (_back, _tab) = (passed.opens(Some("anna")), passed.opens(Some("bert")));
+    advance(SECOND).await;
+    // The server gives up long after, which is no second end.
+    passed.ends(&dead, account(EndedBy::Server, [None, Some(1011)]));
+    passed.ends(&slow, account(EndedBy::Server, [None, Some(1012)]));
+    let summary = passed.summary();
+    assert_eq!((summary.reconnect.affected, summary.reconnect.recovered), (1, 1));
+    // From the fault.
+    assert!((5_990_000..6_010_000).contains(&summary.reconnect.time_us.max.expect("it came back")), "{:?}", summary.reconnect.time_us);
+    assert_eq!((summary.connections.closed, summary.close_codes.client["1006"], summary.close_codes.client["1012"]), (2, 1, 1));
 }
