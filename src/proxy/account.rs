@@ -62,7 +62,7 @@ impl fmt::Display for EndedBy {
     }
 }
 
-/// A Close frame that passed.
+/// A Close frame that came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PassedClose {
     /// Status code; 1005 if it had none.
@@ -80,6 +80,8 @@ pub struct SideAccount {
     pub frames: [u64; 16],
     /// Its first Close frame.
     pub close: Option<PassedClose>,
+    /// Code of the first Close frame that the proxy sent on to the other side: that one's, or of one that a fault or the API put in its place.
+    pub passed_code: Option<u16>,
     /// How it ended TCP, as the proxy read it.
     pub end: TcpEnd,
     /// How the proxy ended TCP with it.
@@ -152,6 +154,11 @@ impl SideAccount {
         let mut json = json!({ "sent_bytes": self.bytes, "sent_frames": frames_json(&self.frames) });
         if let Some(close) = &self.close {
             (json["close_code"], json["close_reason"]) = (close.code.into(), (*close.reason).into());
+        }
+        if let Some(code) = self.passed_code.filter(|code| self.close.as_ref().is_none_or(|close| close.code != *code)) {
+            json["passed_close_code"] = code.into();
+        } else if self.close.is_some() && self.passed_code.is_none() {
+            json["close_withheld"] = true.into();
         }
         if self.end != TcpEnd::None {
             json["end"] = self.end.to_string().into();

@@ -34,6 +34,8 @@ pub(crate) struct DirectionCounters {
     pub(crate) frames: [AtomicU64; 16],
     /// The first Close frame; 1005 if it had no code.
     close: OnceLock<PassedClose>,
+    /// The code of the Close frame that the other side got in place of that one; `None`: it got none.
+    in_place: OnceLock<Option<u16>>,
 }
 
 impl DirectionCounters {
@@ -52,6 +54,11 @@ impl DirectionCounters {
         self.close.get().map(|close| close.code)
     }
 
+    /// Notes what the other side got in place of the first Close frame, if nothing was before.
+    pub(crate) fn replaced(&self, code: Option<u16>) {
+        let _ = self.in_place.set(code);
+    }
+
     /// Whole frames that came in, by opcode.
     pub(crate) fn frames(&self) -> [u64; 16] {
         std::array::from_fn(|opcode| self.frames[opcode].load(Ordering::Relaxed))
@@ -60,7 +67,8 @@ impl DirectionCounters {
     fn account(&self, end: SideEnd) -> SideAccount {
         let SideEnd { end, own_end, first, mid_frame } = end;
         let (bytes, frames, close) = (self.bytes.load(Ordering::Relaxed), self.frames(), self.close.get().cloned());
-        SideAccount { bytes, frames, close, end, own_end, first, mid_frame }
+        let passed_code = self.in_place.get().copied().unwrap_or(self.close_code());
+        SideAccount { bytes, frames, close, passed_code, end, own_end, first, mid_frame }
     }
 }
 

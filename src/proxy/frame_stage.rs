@@ -16,6 +16,9 @@ use tokio::time::{Instant, Sleep, sleep_until};
 /// Longest control frame, with its header (RFC 6455 §5.5).
 const CONTROL_MAX: usize = 125 + 6;
 
+/// What an endpoint reports of a Close frame without a status code.
+const NO_CODE: u16 = 1005;
+
 /// What acts on the frames of a direction.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct StageRules {
@@ -51,6 +54,8 @@ pub(crate) struct FrameStage {
     sealed: bool,
     /// What becomes of TCP in place of an answer to the receiver's Close frame.
     withheld: Option<End>,
+    /// What the receiver got in place of the sender's Close frame, since the last look: a code, or nothing.
+    in_place: Option<Option<u16>>,
     /// A rule acted since the last look.
     acted: bool,
     timer: Option<Pin<Box<Sleep>>>,
@@ -62,8 +67,8 @@ struct Insert {
     bytes: Vec<u8>,
     /// They may stand between the parts of a message.
     control: bool,
-    /// They have a Close frame.
-    closes: bool,
+    /// Code of the Close frame among them; 1005 if it has none.
+    closes: Option<u16>,
 }
 
 /// What becomes of the frame that is going out.
@@ -98,6 +103,7 @@ impl FrameStage {
             fate: FrameFate::Passes,
             sealed: false,
             withheld: None,
+            in_place: None,
             acted: false,
             timer: None,
         }
@@ -120,7 +126,8 @@ impl FrameStage {
         let bytes = |frame: &Frame| encode(frame, (self.rules.masks != frame.wrong_mask).then(&mut *mask));
         let bytes = frames.iter().flat_map(bytes).collect();
         let control = frames.iter().all(|frame| frame.opcode >= CLOSE);
-        self.inserts.push_back(Insert { bytes, control, closes: frames.iter().any(|frame| frame.opcode == CLOSE) });
+        let closes = frames.iter().find(|frame| frame.opcode == CLOSE).map(code_of);
+        self.inserts.push_back(Insert { bytes, control, closes });
     }
 
     /// Whether all that was put in has gone out.
@@ -131,6 +138,11 @@ impl FrameStage {
     /// What becomes of TCP in place of the answer that was swallowed.
     pub(crate) fn withheld(&self) -> Option<End> {
         self.withheld
+    }
+
+    /// What the receiver got in place of the sender's Close frame since the last call: a code, or nothing.
+    pub(crate) fn take_in_place(&mut self) -> Option<Option<u16>> {
+        self.in_place.take()
     }
 
     /// Whether a rule acted since the last call.
@@ -176,10 +188,12 @@ impl FrameStage {
                     FrameDecision::VanishWhole => (self.fate, self.acted) = (FrameFate::MessageVanishes, true),
                     FrameDecision::Withhold(end) => {
                         (self.fate, self.acted, self.withheld) = (FrameFate::Vanishes, true, Some(end));
+                        self.in_place.get_or_insert(None);
                     }
                     FrameDecision::Replace(frame) => {
                         out.extend(encode(&frame, self.rules.masks.then_some([0x1d, 0x3a, 0x5c, 0x77])));
                         (self.fate, self.acted, self.sealed) = (FrameFate::Vanishes, true, true);
+                        self.in_place.get_or_insert(Some(code_of(&frame)));
                     }
                     FrameDecision::More => return StageEnd::Open,
                     FrameDecision::Wait(due) => {
@@ -220,10 +234,16 @@ impl FrameStage {
             let Some(insert) = self.inserts.pop_front() else { return };
             if !self.sealed {
                 out.extend(insert.bytes);
-                self.sealed = insert.closes;
+                self.sealed = insert.closes.is_some();
+                insert.closes.into_iter().for_each(|code| _ = self.in_place.get_or_insert(Some(code)));
             }
         }
     }
+}
+
+/// As whoever gets this Close frame tells it: 1005 for an empty body (RFC 6455 §7.1.5).
+fn code_of(frame: &Frame) -> u16 {
+    frame.close_code().unwrap_or(NO_CODE)
 }
 
 /// A frame that begins to go out.

@@ -148,7 +148,9 @@ impl RelayHalf {
                 }
             }
             if let Some(stage) = self.stage.as_mut().filter(|_| matches!(self.state, HalfState::Open | HalfState::Draining)) {
-                match stage.take(cx, closed, ask, &mut self.waiting) {
+                let end = stage.take(cx, closed, ask, &mut self.waiting);
+                stage.take_in_place().into_iter().for_each(|code| counters.replaced(code));
+                match end {
                     StageEnd::Ended => self.state = HalfState::Ended,
                     StageEnd::Open if !self.waiting.is_empty() => {}
                     StageEnd::Open if self.state == HalfState::Open && stage.is_idle() => self.stage = None,
@@ -202,7 +204,11 @@ impl RelayHalf {
                 self.ended(connection);
                 continue;
             }
+            let was_closed = counters.close_code().is_some();
             let frames = self.watch.follow(self.side, connection, bytes);
+            if !was_closed && counters.close_code().is_some() && to.link().discards_writes() {
+                counters.replaced(None);
+            }
             if faulty && self.closed.is_none() && counters.close_code().is_some() {
                 self.closed = Some(Instant::now());
             }

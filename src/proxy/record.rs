@@ -333,7 +333,7 @@ fn seen(account: &ConnectionAccount, own: &SideAccount, other: &SideAccount) -> 
         Some(End::Fin) => TcpEnd::Fin,
         Some(End::Hold | End::Silent) | None => TcpEnd::None,
     };
-    let close = |side: &SideAccount| side.close.as_ref().map(|close| close.code);
+    let reason = other.close.as_ref().filter(|close| Some(close.code) == other.passed_code);
     let reset = own.end == TcpEnd::Rst || own.own_end == Some(End::Rst);
     Ending {
         cause: Cause::Remote,
@@ -342,14 +342,14 @@ fn seen(account: &ConnectionAccount, own: &SideAccount, other: &SideAccount) -> 
             EndedBy::Server => Initiator::Server,
             EndedBy::Proxy | EndedBy::Nobody => Initiator::None,
         },
-        wire_received: close(other),
-        wire_sent: close(own),
+        wire_received: other.passed_code,
+        wire_sent: own.close.as_ref().map(|close| close.code),
         tcp_end,
         tls_end: None,
         mid_frame: other.mid_frame,
-        clean: own.close.is_some() && other.close.is_some() && !reset,
-        code: reported(close(other)),
-        reason: other.close.as_ref().map(|close| close.reason.to_string()).unwrap_or_default(),
+        clean: own.close.is_some() && other.passed_code.is_some() && !reset,
+        code: reported(other.passed_code),
+        reason: reason.map(|close| close.reason.to_string()).unwrap_or_default(),
         bytes_after: 0,
     }
 }

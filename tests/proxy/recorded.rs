@@ -82,6 +82,39 @@ fn what_faults_answer_and_cut_in_place_of_the_server_is_known_by_client() {
 }
 
 #[test]
+fn codes_are_those_that_each_side_was_told() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().join("run");
+    let witness = Witness::start(&["--identify", "query:user", "--out", out.to_str().expect("UTF-8")]);
+    // The server's answer to 4001 is changed on its way, then it is swallowed.
+    for inject in [json!({ "close_ack_wrong_code": { "code": 4009 } }), json!({ "close_ack_drop": {} })] {
+        let fault = json!({ "name": "ack", "inject": inject, "new": true, "for": "1m" });
+        let answer = ask(witness.api, "POST /v1/faults", &fault);
+        assert!(answer.status < 300, "{}", answer.body);
+        let (mut near, mut far) = witness.asked("/?user=anna", "", AGREED);
+        exchange(&mut near, &mut far, &close(4001, "", true));
+        far.write_all(&close(4001, "", false)).expect("open");
+        if inject["close_ack_drop"].is_null() {
+            near.read_exact(&mut [0; 4]).expect("a Close frame");
+        }
+        near.shutdown(Shutdown::Write).expect("open");
+        far.shutdown(Shutdown::Write).expect("open");
+        assert_eq!(ask(witness.api, "DELETE /v1/faults/ack", &Value::Null).status, 204);
+        let _ = (to_end(&mut near), to_end(&mut far));
+    }
+    // The proxy closes, to both sides.
+    let (mut near, mut far) = witness.asked("/?user=anna", "", AGREED);
+    assert!(ask(witness.api, "DELETE /v1/connections/proxy/3?code=4321", &Value::Null).status < 300);
+    let _ = (to_end(&mut near), to_end(&mut far));
+    drop((near, far));
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert_eq!(witness.proxy.stop(Signal::SIGTERM).0, Some(0));
+    let summary: Value = serde_json::from_slice(&fs::read(out.join("summary.json")).expect("a folder")).expect("JSON");
+    let expected = json!({ "client": { "1006": 1, "4009": 1, "4321": 1 }, "server": { "4001": 2, "4321": 1 } });
+    assert_eq!(summary["close_codes"], expected);
+}
+
+#[test]
 fn a_folder_that_is_there_is_refused_before_anybody_connects() {
     let upstream = upstream();
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -67,7 +67,7 @@ impl Passed {
 
 fn side(bytes: u64, code: Option<u16>, end: TcpEnd, own_end: Option<End>) -> SideAccount {
     let close = code.map(|code| PassedClose { code, reason: "".into() });
-    SideAccount { bytes, frames: [0; 16], close, end, own_end, first: own_end.is_none(), mid_frame: false }
+    SideAccount { bytes, frames: [0; 16], close, passed_code: code, end, own_end, first: own_end.is_none(), mid_frame: false }
 }
 
 /// An open connection that `by` ended, with these codes of client and server.
