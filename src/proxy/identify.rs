@@ -79,6 +79,11 @@ impl ClientLabels {
         Ok(ClientLabels { key, hashes })
     }
 
+    /// Whether the opening request says whose it is.
+    pub(crate) fn are_asked(&self) -> bool {
+        self.key != ClientKey::Address
+    }
+
     /// What tells clients apart.
     pub(crate) fn key(&self) -> &ClientKey {
         &self.key

@@ -11,7 +11,8 @@ use crate::proxy::door::{DoorState, ProxyDoor};
 use crate::proxy::event::ProxyEvent;
 use crate::proxy::faults::desk::{DoorOrders, FaultDesk};
 use crate::proxy::faults::dose::AttemptDose;
-use crate::proxy::opening::{OpenedLinks, OpeningEnd, end_on_drop, open};
+use crate::proxy::identify::ClientLabels;
+use crate::proxy::opening::{OpenedLinks, OpeningEnd, end_on_drop, hear, open};
 use crate::proxy::relay::Relay;
 use crate::proxy::tls::{self, UpstreamTrust};
 use crate::proxy::toxics::{ActingToxics, Toxic, ToxicSubject};
@@ -377,7 +378,16 @@ impl ListenerShared {
                 }
                 dialled = dial => match dialled {
                     Ok(far) => Ok(Relay::new(near, far, connection.clone(), *seed)),
-                    Err(error) => Err(self.not_dialled(near, &error)),
+                    Err(error) => {
+                        if events.labels().is_some_and(ClientLabels::are_asked) {
+                            // Or its end is ordered meanwhile.
+                            tokio::select! {
+                                _ = connection.ended_early() => {}
+                                () = hear(&mut near, connection) => {}
+                            }
+                        }
+                        Err(self.not_dialled(near, &error))
+                    }
                 },
             };
         }

@@ -3,7 +3,7 @@
 
 use crate::event::Outcome;
 use crate::fault::{End, Frame, OnAttempt, RequestEdit, ResponseEdit, Side};
-use crate::proxy::connection::{ProxiedConnection, Speech};
+use crate::proxy::connection::{DirectionCounters, ProxiedConnection, Speech};
 use crate::proxy::faults::dose::AttemptDose;
 use crate::proxy::frames::{FirstBytes, HEAD_MAX, StreamSide, look};
 use crate::server::handshake_faults;
@@ -20,6 +20,9 @@ use tokio::time::timeout;
 
 /// Whose first bytes do not come within this time is passed on as it is.
 const HEAD_WAIT: Duration = Duration::from_secs(10);
+
+/// Clients send their request with their TCP handshake, or a round trip later.
+const REQUEST_WAIT: Duration = Duration::from_secs(1);
 
 /// What became of an opening handshake.
 pub(crate) enum OpeningEnd {
@@ -185,6 +188,14 @@ fn transport_of(tap: &mut Tap) -> Transport {
 }
 
 /// Reads until the first bytes say what they are, or are a whole head.
+/// Hears whose connection it is that the upstream will not have: its request is read, if it comes at once, or nearly.
+pub(crate) async fn hear(near: &mut Transport, connection: &ProxiedConnection) {
+    let mut asked = Vec::new();
+    let _ = timeout(REQUEST_WAIT, read_head(near, StreamSide::Up, &mut asked)).await;
+    DirectionCounters::add(&connection.up.bytes, asked.len() as u64);
+    look(StreamSide::Up, &asked, Some(connection));
+}
+
 async fn read_head(link: &mut Transport, side: StreamSide, bytes: &mut Vec<u8>) {
     let mut chunk = [0; 4096];
     while bytes.len() < HEAD_MAX && look(side, bytes, None) == FirstBytes::More {

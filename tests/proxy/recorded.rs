@@ -82,6 +82,26 @@ fn what_faults_answer_and_cut_in_place_of_the_server_is_known_by_client() {
 }
 
 #[test]
+fn attempts_while_the_server_is_down_are_known_by_client() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let out = folder.path().join("run");
+    let Witness { proxy, upstream, .. } = Witness::start(&["--identify", "query:user", "--out", out.to_str().expect("UTF-8")]);
+    drop(upstream);
+    for _ in 0..3 {
+        let mut near = proxy.connect();
+        near.write_all(b"GET /?user=anna HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\n").expect("open");
+        assert!(super::is_reset(&to_end(&mut near)));
+    }
+    // What says nothing is reset all the same.
+    assert!(super::is_reset(&to_end(&mut proxy.connect())));
+    assert_eq!(proxy.stop(Signal::SIGTERM).0, Some(0));
+    let summary: Value = serde_json::from_slice(&fs::read(out.join("summary.json")).expect("a folder")).expect("JSON");
+    let counts = ["total", "failed"].map(|what| summary["attempts"][what].as_u64());
+    assert_eq!((counts, &summary["cohorts"]["clients"]["clients"]["planned"]), ([Some(3), Some(3)], &Value::Null), "{summary}");
+    assert!(summary["notices"].to_string().contains("1 attempt ended before the request was read"), "{}", summary["notices"]);
+}
+
+#[test]
 fn codes_are_those_that_each_side_was_told() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let out = folder.path().join("run");
