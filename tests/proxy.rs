@@ -4,6 +4,7 @@
 
 mod faults;
 mod fuzz;
+mod killed;
 mod recorded;
 mod toxiproxy;
 mod transparent;

@@ -1,8 +1,10 @@
-//! The Autobahn cases, run by kosoku: the embedded server under its fuzzing client, our client's session under its fuzzing server.
+//! The Autobahn cases, run by kosoku: the embedded server under its fuzzing client, our client's session under its fuzzing server, each
+//! directly and through the proxy, which changes no verdict.
 //!
 //! `tests/autobahn/expected.json` holds the verdict of each case; `CLOSESTORM_MEASURE=1` writes it anew. Sections 12 and 13 are
 //! compression, which neither side offers. `scripts/test` installs kosoku below `target/`, as `tests/autobahn/requirements.txt` says.
 
+use super::proxy_tls::Proxy;
 use super::{LONG, Run, alone, home, left_out};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -81,13 +83,25 @@ fn hold(peer: &str, found: Verdicts) {
 
 #[test]
 fn the_embedded_server_passes_the_autobahn_cases() {
+    server_passes(false);
+}
+
+#[test]
+fn the_embedded_server_passes_the_autobahn_cases_through_the_proxy() {
+    server_passes(true);
+}
+
+fn server_passes(proxied: bool) {
     let _alone = alone();
     let Some(mut kosoku) = kosoku("the Autobahn cases against the embedded server") else { return };
     let run = Run::new();
     let file = run.file(&format!("duration = \"{}s\"\n[target.embedded]\n[clients.idle]\ncount = 1\n", (ALL_WITHIN + LONG).as_secs()));
     let closestorm = run.command(&file, &[]).spawn().unwrap();
     let report = run.folder.path().join("report");
-    let output = kosoku.arg(run.address()).args(["-p", "4", "-o"]).arg(&report).output();
+    let address = run.address();
+    let proxy = proxied.then(|| Proxy::start(address.trim_start_matches("ws://").trim_end_matches('/'), &[]));
+    let address = proxy.as_ref().map_or(address, |proxy| format!("ws://{}", proxy.address));
+    let output = kosoku.arg(address).args(["-p", "4", "-o"]).arg(&report).output();
     // It ends its server, too.
     kill(Pid::from_raw(closestorm.id().cast_signed()), Signal::SIGTERM).unwrap();
     closestorm.wait_with_output().unwrap();
@@ -98,6 +112,15 @@ fn the_embedded_server_passes_the_autobahn_cases() {
 
 #[test]
 fn our_client_passes_the_autobahn_cases() {
+    client_passes(false);
+}
+
+#[test]
+fn our_client_passes_the_autobahn_cases_through_the_proxy() {
+    client_passes(true);
+}
+
+fn client_passes(proxied: bool) {
     let _alone = alone();
     let Some(mut kosoku) = kosoku("the Autobahn cases against our client") else { return };
     let folder = tempfile::tempdir().unwrap();
@@ -107,6 +130,8 @@ fn our_client_passes_the_autobahn_cases() {
     said.read_line(&mut line).unwrap();
     let address =
         line.trim_end().rsplit(' ').next().filter(|word| word.starts_with("ws://")).unwrap_or_else(|| panic!("kosoku said {line:?}"));
+    let proxy = proxied.then(|| Proxy::start(address.trim_start_matches("ws://").trim_end_matches('/'), &[]));
+    let address = &proxy.as_ref().map_or_else(|| address.to_owned(), |proxy| format!("ws://{}", proxy.address));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let driven = runtime.block_on(async { tokio::time::timeout(ALL_WITHIN, drive(address)).await });
     if !matches!(driven, Ok(Ok(()))) {
