@@ -34,6 +34,9 @@ pub struct StayedAway {
     pub within: Option<Duration>,
 }
 
+/// Timers that come later than this, one in ten, are of a machine that has too much to do: with nothing to do they are 1 to 2 ms late.
+const BUSY: Duration = Duration::from_millis(5);
+
 /// All of it.
 #[derive(Clone, Debug, Default)]
 pub struct Findings {
@@ -61,6 +64,8 @@ pub struct Findings {
     pub unanswered: Option<Return>,
     /// Connections that came while another of the same client was open and well.
     pub doubles: u32,
+    /// So late or later came one timer in ten on this machine while the client was watched.
+    pub late: Duration,
     /// Connections in all.
     pub connections: u32,
     /// How attempts of outages were refused.
@@ -97,7 +102,15 @@ impl Findings {
     pub fn doubts(&self) -> Vec<String> {
         let early = self.cut_short.as_ref().map(|why| format!("The questions ended early: {why}"));
         let double = "Connections came beside an open one: they took what was prepared for the next, so waits and answers may be wrong.";
-        early.into_iter().chain((self.doubles > 0).then(|| double.to_owned())).collect()
+        let busy = (self.late > BUSY).then(|| {
+            format!(
+                "This machine was busy: one timer in ten came {} late or more. A client on it waits longer than it means to, short waits by \
+                 a larger share, and intervals, which are of chance alone, do not hold. Take fewer --instances, or a machine with nothing else \
+                 to do.",
+                print_duration(Duration::from_millis(self.late.as_millis() as u64))
+            )
+        });
+        early.into_iter().chain((self.doubles > 0).then(|| double.to_owned())).chain(busy).collect()
     }
 
     /// What it did after a code.
@@ -119,4 +132,17 @@ impl Return {
 /// A time in words, to the millisecond.
 pub(super) fn shown(time_ms: f64) -> String {
     print_duration(Duration::from_millis(time_ms.round() as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_machine_with_too_much_to_do_is_said() {
+        let found = |late_ms| Findings { late: Duration::from_millis(late_ms), ..Findings::default() };
+        assert_eq!(found(2).doubts(), [] as [&str; 0]);
+        let doubts = found(9).doubts();
+        assert!(doubts.len() == 1 && doubts[0].contains("one timer in ten came 9ms late"), "{doubts:?}");
+    }
 }

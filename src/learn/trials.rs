@@ -7,7 +7,9 @@ use crate::close::{ABNORMAL, NO_STATUS};
 use crate::estimate;
 use crate::sut::command::Guard;
 use futures_util::future::try_join_all;
-use tokio::time::Instant;
+use std::convert::Infallible;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
 
 /// Status codes that are asked about; 1005 is an empty Close frame, 1006 an end by FIN without one.
 const CODES: [u16; 12] = [1000, 1001, NO_STATUS, ABNORMAL, 1008, 1009, 1011, 1012, 1013, 4000, 4401, 4999];
@@ -15,6 +17,9 @@ const CODES: [u16; 12] = [1000, 1001, NO_STATUS, ABNORMAL, 1008, 1009, 1011, 101
 const STATUSES: [u16; 5] = [401, 403, 404, 429, 503];
 /// Those that take long.
 const SLOW: [TrialQuestion; 3] = [TrialQuestion::RetryAfter, TrialQuestion::Silence, TrialQuestion::Unanswered];
+
+/// Between looks at how late the machine is.
+const LOOK: Duration = Duration::from_millis(20);
 
 /// Asks everything of one kind of client until it is done or `stop` comes; `told` hears how far it is.
 ///
@@ -39,9 +44,11 @@ pub async fn learn(
         ClientSource::Command(_) => [slow, quick].concat(),
         ClientSource::Visitor(_) => [quick, slow].concat(),
     };
+    let mut late = Vec::new();
     let trouble = tokio::select! {
         biased;
         () = stop => None,
+        never = watch_lateness(&mut late) => match never {},
         result = ask_all(&mut subjects, questions, asked, told) => result.err(),
     };
     let mut found = Findings { held: questions.held, refuse: questions.refuse, ..Findings::default() };
@@ -51,12 +58,28 @@ pub async fn learn(
         Some(error) => found.cut_short = Some(error.to_string()),
         None => {}
     }
+    found.late = lateness(late);
     found.not_asked = list.iter().map(|one| one.words()).filter(|words| !found.asked.iter().any(|(asked, _)| asked == words)).collect();
     found.codes.sort_by_key(|after| after.code);
     found.statuses.sort_by_key(|(status, _)| *status);
     found.fit = estimate::fit(&found.outages, questions.seed);
     found.near = estimate::nearest(&found.outages, questions.held, questions.seed);
     Ok(found)
+}
+
+/// Notes how late timers come, as those of clients on this machine do.
+async fn watch_lateness(late: &mut Vec<Duration>) -> Infallible {
+    loop {
+        let due = Instant::now() + LOOK;
+        sleep(LOOK).await;
+        late.push(due.elapsed());
+    }
+}
+
+/// So late or later comes one timer in ten.
+fn lateness(mut late: Vec<Duration>) -> Duration {
+    late.sort_unstable();
+    late.get(late.len() * 9 / 10).copied().unwrap_or_default()
 }
 
 /// All questions, those first that most clients survive.

@@ -185,6 +185,7 @@ pub fn json(found: &Findings) -> Value {
         "silence": found.silence.map(back),
         "unanswered": found.unanswered.map(back),
         "cut_short": found.cut_short,
+        "timers_late_p90_ms": ms(found.late),
         "connections": found.connections,
         "beside_an_open_one": found.doubles,
         "schedule": found.fit.as_ref().map(schedule_json),
