@@ -45,8 +45,8 @@ fn server(listen: &str) -> (Running, SocketAddr) {
         let mut line = String::new();
         assert!(out.read_line(&mut line).expect("a pipe") > 0, "{said}");
         said += &line;
-        let words = said.split(|c: char| c.is_whitespace() || c == ',' || c == '/').filter_map(|word| word.parse::<SocketAddr>().ok());
-        if let Some(address) = words.last() {
+        let mut words = said.split(|c: char| c.is_whitespace() || c == ',' || c == '/').filter_map(|word| word.parse::<SocketAddr>().ok());
+        if let Some(address) = words.next_back() {
             break address;
         }
     };
