@@ -180,7 +180,11 @@ impl Witness {
 
     /// Something happened now.
     pub(crate) fn tell(&self, event: Event) {
-        let at = self.now();
+        self.tell_at(self.now(), event);
+    }
+
+    /// Something happened then.
+    pub(crate) fn tell_at(&self, at: Duration, event: Event) {
         self.log().push(at, event);
     }
 

@@ -18,6 +18,8 @@ const STATUSES: [u16; 5] = [401, 403, 404, 429, 503];
 /// Those that take long.
 const SLOW: [TrialQuestion; 3] = [TrialQuestion::RetryAfter, TrialQuestion::Silence, TrialQuestion::Unanswered];
 
+/// Timers that come so many milliseconds late, or later, are counted together.
+const LATE_MOST: usize = 64;
 /// Between looks at how late the machine is.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -44,7 +46,7 @@ pub async fn learn(
         ClientSource::Command(_) => [slow, quick].concat(),
         ClientSource::Visitor(_) => [quick, slow].concat(),
     };
-    let mut late = Vec::new();
+    let mut late = [0; LATE_MOST];
     let trouble = tokio::select! {
         biased;
         () = stop => None,
@@ -58,7 +60,7 @@ pub async fn learn(
         Some(error) => found.cut_short = Some(error.to_string()),
         None => {}
     }
-    found.late = lateness(late);
+    found.late = lateness(&late);
     found.not_asked = list.iter().map(|one| one.words()).filter(|words| !found.asked.iter().any(|(asked, _)| asked == words)).collect();
     found.codes.sort_by_key(|after| after.code);
     found.statuses.sort_by_key(|(status, _)| *status);
@@ -68,18 +70,23 @@ pub async fn learn(
 }
 
 /// Notes how late timers come, as those of clients on this machine do.
-async fn watch_lateness(late: &mut Vec<Duration>) -> Infallible {
+async fn watch_lateness(late: &mut [u64; LATE_MOST]) -> Infallible {
     loop {
         let due = Instant::now() + LOOK;
         sleep(LOOK).await;
-        late.push(due.elapsed());
+        let ms = usize::try_from(due.elapsed().as_millis()).unwrap_or(LATE_MOST);
+        late[ms.min(LATE_MOST - 1)] += 1;
     }
 }
 
-/// So late or later comes one timer in ten.
-fn lateness(mut late: Vec<Duration>) -> Duration {
-    late.sort_unstable();
-    late.get(late.len() * 9 / 10).copied().unwrap_or_default()
+/// So late or later comes one timer in ten; `late`: how many came so many milliseconds late.
+fn lateness(late: &[u64; LATE_MOST]) -> Duration {
+    let (all, mut before) = (late.iter().sum::<u64>(), 0);
+    let ms = late.iter().position(|count| {
+        before += count;
+        before * 10 > all * 9
+    });
+    Duration::from_millis(ms.unwrap_or_default() as u64)
 }
 
 /// All questions, those first that most clients survive.

@@ -9,6 +9,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+/// Status codes with which a client that leaves of its own accord closes: done, and going away (RFC 6455 §7.4.1).
+const LEAVING: [u16; 2] = [1000, 1001];
+
 /// Which connection of which proxy.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ProxiedId {
@@ -131,6 +134,12 @@ impl ConnectionAccount {
             () if ends.contains(&TcpEnd::Fin) || own.contains(&Some(End::Fin)) => "fin",
             () => "none",
         }
+    }
+
+    /// Whether the client closed it first, and as one that leaves: it is not expected back.
+    pub fn client_leaves(&self) -> bool {
+        let code = self.near.close.as_ref().map(|close| close.code);
+        self.by == EndedBy::Client && code.is_some_and(|code| LEAVING.contains(&code))
     }
 
     /// As readers of the stream of events get it.

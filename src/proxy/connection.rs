@@ -65,9 +65,9 @@ impl DirectionCounters {
     }
 
     fn account(&self, end: SideEnd) -> SideAccount {
-        let SideEnd { end, own_end, first, mid_frame } = end;
+        let SideEnd { end, own_end, first, mid_frame, kept } = end;
         let (bytes, frames, close) = (self.bytes.load(Ordering::Relaxed), self.frames(), self.close.get().cloned());
-        let passed_code = self.in_place.get().copied().unwrap_or(self.close_code());
+        let passed_code = self.in_place.get().copied().unwrap_or(self.close_code().filter(|_| !kept));
         SideAccount { bytes, frames, close, passed_code, end, own_end, first, mid_frame }
     }
 }
@@ -114,12 +114,14 @@ pub(crate) struct SideEnd {
     pub(crate) first: bool,
     /// What came from the side was cut inside a frame.
     pub(crate) mid_frame: bool,
+    /// The last of what came from the side has not gone on to the other one.
+    pub(crate) kept: bool,
 }
 
 impl SideEnd {
     /// Of a link on which nothing passed: the proxy ended it so.
     pub(crate) fn unused(own_end: Option<End>) -> SideEnd {
-        SideEnd { end: TcpEnd::None, own_end, first: false, mid_frame: false }
+        SideEnd { end: TcpEnd::None, own_end, first: false, mid_frame: false, kept: false }
     }
 }
 

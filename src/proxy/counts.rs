@@ -1,7 +1,8 @@
 //! The live summary of all proxies: a fold of their events, bounded however long it runs.
 //!
 //! Clients are told apart where the user says by what. Then it also counts how soon they come back: a client is away from the end of its last
-//! open connection to the next that opens, and waits from the end of one connection, or try, to the beginning of the next.
+//! open connection to the next that opens, unless it has closed that as one that leaves, and waits from the end of one connection, or try, to
+//! the beginning of the next.
 
 use crate::close::name;
 use crate::metrics::latency::{Latency, micros};
@@ -143,7 +144,7 @@ impl KnownClients {
         client.open = client.open.saturating_sub(u32::from(account.opened_after.is_some()));
         if client.open == 0 {
             client.idle_since = Some(now);
-            if account.opened_after.is_some() {
+            if account.opened_after.is_some() && !account.client_leaves() {
                 client.away_since = Some(now);
             }
         }

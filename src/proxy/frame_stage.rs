@@ -52,6 +52,8 @@ pub(crate) struct FrameStage {
     fate: FrameFate,
     /// A Close frame of ours went out: nothing follows it.
     sealed: bool,
+    /// The sender's own Close frame went out.
+    closed: bool,
     /// What becomes of TCP in place of an answer to the receiver's Close frame.
     withheld: Option<End>,
     /// What the receiver got in place of the sender's Close frame, since the last look: a code, or nothing.
@@ -102,6 +104,7 @@ impl FrameStage {
             inserts: VecDeque::new(),
             fate: FrameFate::Passes,
             sealed: false,
+            closed: false,
             withheld: None,
             in_place: None,
             acted: false,
@@ -138,6 +141,16 @@ impl FrameStage {
     /// What becomes of TCP in place of the answer that was swallowed.
     pub(crate) fn withheld(&self) -> Option<End> {
         self.withheld
+    }
+
+    /// The sender's Close frame had gone out before.
+    pub(crate) fn set_closed(&mut self) {
+        self.closed = true;
+    }
+
+    /// Whether something that came in has not gone out.
+    pub(crate) fn keeps(&self) -> bool {
+        !self.queue.is_empty()
     }
 
     /// What the receiver got in place of the sender's Close frame since the last call: a code, or nothing.
@@ -210,6 +223,7 @@ impl FrameStage {
                 }
             }
             if self.fate == FrameFate::Passes {
+                self.closed |= piece.begins && piece.opcode == CLOSE;
                 out.extend_from_slice(&bytes[..piece.len]);
             }
             self.queue.advance(piece.len);
@@ -235,7 +249,9 @@ impl FrameStage {
             if !self.sealed {
                 out.extend(insert.bytes);
                 self.sealed = insert.closes.is_some();
-                insert.closes.into_iter().for_each(|code| _ = self.in_place.get_or_insert(Some(code)));
+                // The first one is what the receiver goes by (RFC 6455 §7.1.5).
+                let first = insert.closes.filter(|_| !self.closed);
+                first.into_iter().for_each(|code| _ = self.in_place.get_or_insert(Some(code)));
             }
         }
     }

@@ -123,6 +123,11 @@ impl RelayHalf {
         self.waiting.is_empty() && self.stage.as_ref().is_none_or(|stage| stage.is_flushed())
     }
 
+    /// Whether something that was read is still here.
+    pub(crate) fn keeps(&self) -> bool {
+        !self.waiting.is_empty() || self.stage.as_ref().is_some_and(|stage| stage.keeps())
+    }
+
     /// Moves bytes as long as there are any and there is room. `Err`: one of both sides is gone.
     pub(crate) fn poll(
         &mut self,
@@ -206,7 +211,8 @@ impl RelayHalf {
             }
             let was_closed = counters.close_code().is_some();
             let frames = self.watch.follow(self.side, connection, bytes);
-            if !was_closed && counters.close_code().is_some() && to.link().discards_writes() {
+            let vanishes = to.link().discards_writes() || self.state == HalfState::Muted;
+            if vanishes && !was_closed && counters.close_code().is_some() {
                 counters.replaced(None);
             }
             if faulty && self.closed.is_none() && counters.close_code().is_some() {

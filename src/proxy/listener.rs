@@ -379,11 +379,15 @@ impl ListenerShared {
                 dialled = dial => match dialled {
                     Ok(far) => Ok(Relay::new(near, far, connection.clone(), *seed)),
                     Err(error) => {
-                        if events.labels().is_some_and(ClientLabels::are_asked) {
-                            // Or its end is ordered meanwhile.
-                            tokio::select! {
-                                _ = connection.ended_early() => {}
-                                () = hear(&mut near, connection) => {}
+                        // A descriptor that is wanted elsewhere is not kept for it.
+                        if local_limit(&error).is_none() && events.labels().is_some_and(ClientLabels::are_asked) {
+                            let ordered = tokio::select! {
+                                how = connection.ended_early() => Some(how),
+                                () = hear(&mut near, connection) => None,
+                            };
+                            if let Some(how) = ordered {
+                                end_on_drop(&mut near, how);
+                                return Err((EndedBy::Proxy, Some(how)));
                             }
                         }
                         Err(self.not_dialled(near, &error))

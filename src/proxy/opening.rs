@@ -187,15 +187,17 @@ fn transport_of(tap: &mut Tap) -> Transport {
     std::mem::replace(tap.transport(), Transport::Plain(Link::new(MemoryEnd::pair().0)))
 }
 
-/// Reads until the first bytes say what they are, or are a whole head.
 /// Hears whose connection it is that the upstream will not have: its request is read, if it comes at once, or nearly.
 pub(crate) async fn hear(near: &mut Transport, connection: &ProxiedConnection) {
     let mut asked = Vec::new();
     let _ = timeout(REQUEST_WAIT, read_head(near, StreamSide::Up, &mut asked)).await;
-    DirectionCounters::add(&connection.up.bytes, asked.len() as u64);
-    look(StreamSide::Up, &asked, Some(connection));
+    // Half of a head says nothing: it is as if nothing had come.
+    if look(StreamSide::Up, &asked, Some(connection)) != FirstBytes::More {
+        DirectionCounters::add(&connection.up.bytes, asked.len() as u64);
+    }
 }
 
+/// Reads until the first bytes say what they are, or are a whole head.
 async fn read_head(link: &mut Transport, side: StreamSide, bytes: &mut Vec<u8>) {
     let mut chunk = [0; 4096];
     while bytes.len() < HEAD_MAX && look(side, bytes, None) == FirstBytes::More {

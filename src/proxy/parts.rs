@@ -71,7 +71,7 @@ impl RelayParts {
             match &mut half.stage {
                 Some(stage) => stage.change(rules),
                 None if rules.is_empty() => {}
-                None => make_stage(half, rules, seed, id),
+                None => make_stage(half, rules, seed, &self.connection),
             }
         }
     }
@@ -118,10 +118,10 @@ impl RelayParts {
 
     /// The frames of that direction; `None`: it has none.
     pub(crate) fn frames(&mut self, side: Side) -> Option<&mut FrameStage> {
-        let (seed, id) = (self.seed, self.connection.id);
+        let (seed, connection) = (self.seed, self.connection.clone());
         let half = self.half(side);
         if half.stage.is_none() {
-            make_stage(half, StageRules { masks: side == Side::Client, ..StageRules::default() }, seed, id);
+            make_stage(half, StageRules { masks: side == Side::Client, ..StageRules::default() }, seed, &connection);
         }
         half.stage.as_deref_mut()
     }
@@ -135,9 +135,13 @@ impl RelayParts {
     }
 }
 
-fn make_stage(half: &mut RelayHalf, rules: StageRules, seed: Seed, id: u64) {
+fn make_stage(half: &mut RelayHalf, rules: StageRules, seed: Seed, connection: &ProxiedConnection) {
     // What was read with the end of the head has been counted, and is still to come.
     let Some(at) = half.watch.scanner().map(|at| if half.unstaged.is_empty() { at } else { Scanner::default() }) else { return };
-    let direction = if half.side == StreamSide::Up { "up" } else { "down" };
-    half.stage = Some(Box::new(FrameStage::new(rules, at, seed.stream(&format!("proxy/{id}/frames/{direction}")))));
+    let (direction, counters) = if half.side == StreamSide::Up { ("up", &connection.up) } else { ("down", &connection.down) };
+    let mut stage = FrameStage::new(rules, at, seed.stream(&format!("proxy/{}/frames/{direction}", connection.id)));
+    if counters.close_code().is_some() && half.unstaged.is_empty() {
+        stage.set_closed();
+    }
+    half.stage = Some(Box::new(stage));
 }

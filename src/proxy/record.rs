@@ -19,8 +19,6 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Status codes with which a client that leaves of its own accord closes: done, and going away (RFC 6455 §7.4.1).
-const LEAVING: [u16; 2] = [1000, 1001];
 /// Faults that are remembered of a connection that is not answered yet.
 const FAULTS_KEPT: usize = 64;
 /// What became of an attempt that got no answer.
@@ -58,6 +56,21 @@ struct NamedFault {
     number: u16,
     /// Whom it hit may hear nothing more, and the proxy does not see what he does about it.
     silences: bool,
+    /// Nor does he when it is over.
+    for_good: bool,
+    /// How often it acted.
+    acted: u64,
+    /// How often it could not.
+    failed: u64,
+}
+
+/// A fault has silenced a connection.
+#[derive(Debug)]
+struct Silence {
+    connection: ProxiedId,
+    since: Duration,
+    /// Name and firing of the fault with which it ends.
+    until: Option<(Arc<str>, u32)>,
 }
 
 /// A connection that is not over.
@@ -83,8 +96,7 @@ struct Open {
 #[derive(Debug, Default)]
 struct Line {
     open: bool,
-    /// The connection, which a fault has silenced.
-    silenced: Option<ProxiedId>,
+    silenced: Option<Silence>,
     /// It was the last of its client's that was open, and no other has been since.
     away: bool,
     /// When it last began or ended to be so, or an attempt of it failed.
@@ -131,7 +143,9 @@ impl ProxyRecord {
                     return;
                 };
                 let leaves = inject.effect(Side::Server).leaves();
-                passing.faults.insert(fault.clone(), NamedFault { number, silences: leaves.gone || leaves.dead || leaves.stopped });
+                let silences = leaves.gone || leaves.dead || leaves.stopped;
+                let (acted, failed) = passing.faults.get(fault).map_or((0, 0), |before| (before.acted, before.failed));
+                passing.faults.insert(fault.clone(), NamedFault { number, silences, for_good: leaves.gone, acted, failed });
                 let count = |connections: usize| u32::try_from(connections).unwrap_or(u32::MAX);
                 let (selected, eligible) = (count(*hits), Some(count(*eligible)));
                 self.witness.tell(Event::Fired { fault: number, firing: *firing, selected, eligible });
@@ -140,14 +154,17 @@ impl ProxyRecord {
                     self.witness.tell(Event::Reached { fault: number });
                 }
             }
-            ProxyEvent::FaultActs { fault, connection, .. } => {
+            ProxyEvent::FaultActs { fault: name, firing, connection } => {
                 let Passing { connections, clients, faults, .. } = passing;
-                let (Some(fault), Some(of)) = (faults.get(fault), connections.get_mut(connection)) else { return };
+                let (Some(fault), Some(of)) = (faults.get_mut(name), connections.get_mut(connection)) else { return };
+                fault.acted += 1;
                 match &of.open {
                     Some(Open { id, client: known }) => {
                         let line = known.as_ref().and_then(|(name, number)| clients.get_mut(name)?.get_mut(*number));
-                        let line = line.filter(|_| fault.silences);
-                        line.into_iter().for_each(|line| line.silenced = Some(connection.clone()));
+                        let until = (!fault.for_good).then(|| (name.clone(), *firing));
+                        if let Some(line) = line.filter(|_| fault.silences) {
+                            line.silenced.get_or_insert(Silence { connection: connection.clone(), since: now, until });
+                        }
                         self.witness.tell(Event::Injected { fault: fault.number, client: id.client, connection: id.connection });
                     }
                     None if of.answered || of.faults.len() >= FAULTS_KEPT => self.witness.tell(Event::Reached { fault: fault.number }),
@@ -155,11 +172,25 @@ impl ProxyRecord {
                 }
             }
             ProxyEvent::FaultReverted { fault, firing } => {
+                let ended = Some((fault.clone(), *firing));
+                let silenced =
+                    passing.clients.values_mut().flatten().filter(|line| line.silenced.as_ref().is_some_and(|of| of.until == ended));
+                silenced.for_each(|line| line.silenced = None);
                 let fault = passing.faults.get(fault);
                 fault.into_iter().for_each(|fault| self.witness.tell(Event::Reverted { fault: fault.number, firing: *firing }));
             }
             // It may be none of those that are looked at, as a look at the health of the server.
-            ProxyEvent::FaultNotCarriedOut { fault, connection: Some(_), why, .. } => {
+            ProxyEvent::FaultNotCarriedOut { fault, connection: Some(connection), why, .. } => {
+                if let Some(of) = passing.faults.get_mut(fault) {
+                    of.failed += 1;
+                    // It was about to.
+                    let list = passing.connections.get_mut(connection).map(|connection| &mut connection.faults);
+                    let at = list.as_ref().and_then(|list| list.iter().rposition(|number| *number == of.number));
+                    if let (Some(list), Some(at)) = (list, at) {
+                        list.remove(at);
+                        of.acted = of.acted.saturating_sub(1);
+                    }
+                }
                 self.witness.tell(Event::Notice { text: format!("fault {fault} was not carried out on a connection: {why}") });
             }
             ProxyEvent::FaultNotCarriedOut { fault, firing, why, connection: None } => {
@@ -183,7 +214,7 @@ impl ProxyRecord {
         outcome: Option<Outcome>,
         faults: &[u16],
     ) -> Option<Open> {
-        client.into_iter().for_each(|client| self.give_up(passing, client, now));
+        client.into_iter().for_each(|client| self.give_up(passing, client, begun));
         let client = client.map(|client| (client.clone(), passing.next_line(client)));
         let label = client.as_ref().map(|(name, (number, _))| if *number == 0 { name.to_string() } else { format!("{name}\n{number}") });
         // It may have begun before the connection that it replaces was seen to end.
@@ -193,7 +224,7 @@ impl ProxyRecord {
         let client = client.map(|(name, (number, _))| {
             let lines = passing.clients.entry(name.clone()).or_default();
             lines.resize_with(lines.len().max(number + 1), Line::default);
-            passing.beside += u64::from(outcome.is_none() && lines.iter().any(|line| line.open));
+            passing.beside += u64::from(outcome.is_none() && lines.iter().any(|line| line.open && line.silenced.is_none()));
             let line = &mut lines[number];
             *line = Line { open: outcome.is_none(), silenced: None, away: line.away && outcome.is_some(), changed: now };
             (name, number)
@@ -213,32 +244,37 @@ impl ProxyRecord {
         None
     }
 
-    /// A client that makes another connection has given up one that a fault has silenced: it is the only one of which it misses anything.
-    fn give_up(&self, passing: &mut Passing, client: &Arc<str>, now: Duration) {
+    /// A client that began to make another connection then has given up one that a fault had silenced: it is the only one of which it misses
+    /// anything.
+    fn give_up(&self, passing: &mut Passing, client: &Arc<str>, begun: Duration) {
         let lines = passing.clients.get_mut(client).map_or(&mut [][..], Vec::as_mut_slice);
         if lines.iter().any(|line| line.away) {
             return;
         }
-        let Some(number) = lines.iter().position(|line| line.silenced.is_some()) else { return };
+        let is_given_up = |line: &Line| line.silenced.as_ref().is_some_and(|silence| silence.since < begun);
+        let Some(number) = lines.iter().position(is_given_up) else { return };
         let away = !lines.iter().enumerate().any(|(other, line)| line.open && line.silenced.is_none() && other != number);
-        let silenced = std::mem::replace(&mut lines[number], Line { away, changed: now, ..Line::default() }).silenced;
-        let Some(of) = silenced.and_then(|connection| passing.connections.get_mut(&connection)) else { return };
+        let silence = std::mem::replace(&mut lines[number], Line { away, changed: begun, ..Line::default() }).silenced;
+        let Some(of) = silence.and_then(|silence| passing.connections.get_mut(&silence.connection)) else { return };
         of.given_up = of.open.take().map(|open| open.id);
         if let Some(Id { client, connection }) = of.given_up {
             let cause = if away { Cause::Remote } else { Cause::Stay };
-            self.witness.tell(Event::Ended { client, connection, ending: Box::new(given_up(cause)), closing: None });
+            let ending = Box::new(given_up(cause));
+            self.witness.tell_at(begun, Event::Ended { client, connection, ending, closing: None });
         }
     }
 
     fn ended(&self, passing: &mut Passing, account: &ConnectionAccount, now: Duration) {
+        // Nothing of the client's next connection may stand before its end.
+        let tell = |event| self.witness.tell_at(now, event);
         let Some(of) = passing.connections.remove(&account.connection) else { return };
         if let Some(Id { client, connection }) = of.given_up {
-            self.witness.tell(Event::ServerEnded { client, connection, ending: Box::new(seen_by_server(account)) });
+            tell(Event::ServerEnded { client, connection, ending: Box::new(seen_by_server(account)) });
             return;
         }
         if let Some(Open { id: Id { client, connection }, client: known }) = of.open {
             let (mut ending, closing) = (seen_by_client(account), None);
-            let leaves = leaves(account);
+            let leaves = account.client_leaves();
             let elsewhere = match known {
                 Some((name, number)) => {
                     let lines = passing.clients.entry(name).or_default();
@@ -254,8 +290,8 @@ impl ProxyRecord {
             if elsewhere || leaves {
                 ending.cause = Cause::Stay;
             }
-            self.witness.tell(Event::Ended { client, connection, ending: Box::new(ending), closing });
-            self.witness.tell(Event::ServerEnded { client, connection, ending: Box::new(seen_by_server(account)) });
+            tell(Event::Ended { client, connection, ending: Box::new(ending), closing });
+            tell(Event::ServerEnded { client, connection, ending: Box::new(seen_by_server(account)) });
             return;
         }
         // A look at the port, which said nothing and left, is no attempt; nor is what speaks something else.
@@ -280,21 +316,20 @@ impl ProxyRecord {
         for (count, what, said) in [
             (passing.unknown, "attempt", "ended before the request was read: whose is not known, and no figure has them"),
             (passing.unsecured, "connection", "failed in TLS with the client: no figure has them"),
-            (waiting, "connection", "had no answer to an opening handshake when the proxy was stopped: no figure has them"),
+            (waiting, "connection", "had not become a WebSocket when the proxy was stopped: no figure has them"),
             (passing.beside, "connection", "came while its client had another one open: such a client is not away when one of them ends"),
         ] {
             if count > 0 {
                 self.witness.note(format!("{} {said}", counted(count, what)));
             }
         }
+        for (name, fault) in &passing.faults {
+            if fault.acted == 0 && fault.failed > 0 {
+                self.witness.misses(&format!("fault {name} was carried out on none of the connections that it was to hit"));
+            }
+        }
         not_due.iter().for_each(|fault| self.witness.misses(&format!("fault {fault} was not due before the end")));
     }
-}
-
-/// Whether the client closed it first, and as one that leaves.
-fn leaves(account: &ConnectionAccount) -> bool {
-    let code = account.near.close.as_ref().map(|close| close.code);
-    account.by == EndedBy::Client && code.is_some_and(|code| LEAVING.contains(&code))
 }
 
 /// How the connection ended for the client: as a library that keeps to RFC 6455 tells it, of what passed.

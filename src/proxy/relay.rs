@@ -203,7 +203,7 @@ impl Future for Relay {
         let RelayParts { up, down, .. } = &self.parts;
         let end = |of: Side, from: &RelayHalf, to: &RelayHalf| {
             let (end, own_end) = self.parts.ends_of(of);
-            SideEnd { end, own_end, first: to.target_first, mid_frame: from.watch.mid_frame() }
+            SideEnd { end, own_end, first: to.target_first, mid_frame: from.watch.mid_frame(), kept: from.keeps() }
         };
         Poll::Ready((end(Side::Client, up, down), end(Side::Server, down, up)))
     }

@@ -121,6 +121,7 @@ fn presets_that_run_as_clients_are_found() {
 }
 
 #[test]
+#[ignore = "long: scripts/long learn"]
 fn more_presets_that_run_as_clients_are_found() {
     scope(|scope| {
         scope.spawn(|| {

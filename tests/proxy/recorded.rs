@@ -97,7 +97,7 @@ fn attempts_while_the_server_is_down_are_known_by_client() {
     assert_eq!(proxy.stop(Signal::SIGTERM).0, Some(0));
     let summary: Value = serde_json::from_slice(&fs::read(out.join("summary.json")).expect("a folder")).expect("JSON");
     let counts = ["total", "failed"].map(|what| summary["attempts"][what].as_u64());
-    assert_eq!((counts, &summary["cohorts"]["clients"]["clients"]["planned"]), ([Some(3), Some(3)], &Value::Null), "{summary}");
+    assert_eq!((counts, &summary["clients"]["started"]), ([Some(3), Some(3)], &json!(1)), "{summary}");
     assert!(summary["notices"].to_string().contains("1 attempt ended before the request was read"), "{}", summary["notices"]);
 }
 
@@ -127,10 +127,27 @@ fn codes_are_those_that_each_side_was_told() {
     assert!(ask(witness.api, "DELETE /v1/connections/proxy/3?code=4321", &Value::Null).status < 300);
     let _ = (to_end(&mut near), to_end(&mut far));
     drop((near, far));
+    // And once more, behind the server's own code.
+    let (mut near, mut far) = witness.asked("/?user=anna", "", AGREED);
+    exchange(&mut far, &mut near, &close(1000, "", false));
+    assert!(ask(witness.api, "DELETE /v1/connections/proxy/4?code=4322", &Value::Null).status < 300);
+    let _ = (to_end(&mut near), to_end(&mut far));
+    drop((near, far));
+    // The server's code comes when the proxy has ended its direction.
+    let (mut near, mut far) = witness.asked("/?user=anna", "", AGREED);
+    let fault = json!({ "name": "half", "inject": { "half_close_write": {} } });
+    assert!(ask(witness.api, "POST /v1/faults", &fault).status < 300);
+    assert_eq!(to_end(&mut near).expect("a FIN"), b"");
+    far.write_all(&close(1001, "", false)).expect("open");
+    far.shutdown(Shutdown::Write).expect("open");
+    near.shutdown(Shutdown::Write).expect("open");
+    let _ = to_end(&mut far);
+    drop((near, far));
     std::thread::sleep(std::time::Duration::from_millis(300));
     assert_eq!(witness.proxy.stop(Signal::SIGTERM).0, Some(0));
     let summary: Value = serde_json::from_slice(&fs::read(out.join("summary.json")).expect("a folder")).expect("JSON");
-    let expected = json!({ "client": { "1006": 1, "4009": 1, "4321": 1 }, "server": { "4001": 2, "4321": 1 } });
+    let expected =
+        json!({ "client": { "1000": 1, "1006": 2, "4009": 1, "4321": 1 }, "server": { "1006": 1, "4001": 2, "4321": 1, "4322": 1 } });
     assert_eq!(summary["close_codes"], expected);
 }
 

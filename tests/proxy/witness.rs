@@ -98,6 +98,21 @@ pub(super) fn exchange(from: &mut TcpStream, to: &mut TcpStream, bytes: &[u8]) {
 }
 
 #[test]
+fn a_client_that_leaves_is_not_away() {
+    let witness = Witness::start(&["--identify", "query:user"]);
+    let mut events = witness.events();
+    for (user, code) in [("anna", 1000), ("bert", 1001), ("carl", 4000)] {
+        let (mut near, mut far) = witness.asked(&format!("/?user={user}"), "", AGREED);
+        exchange(&mut near, &mut far, &close(code, "", true));
+        exchange(&mut far, &mut near, &close(code, "", false));
+        drop((near, far));
+        ["connected", "opened", "closed"].iter().for_each(|event| drop(events.expect(event)));
+    }
+    let clients = &ask(witness.api, "GET /v1/summary", &Value::Null).json()["clients"];
+    assert_eq!((&clients["known"], &clients["open"], &clients["away"]), (&json!(3), &json!(0), &json!(1)), "{clients}");
+}
+
+#[test]
 fn events_tell_who_ended_a_connection_and_how() {
     let witness = Witness::start(&["--identify", "query:user"]);
     let mut events = witness.events();

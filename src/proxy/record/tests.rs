@@ -265,7 +265,7 @@ async fn what_a_proxy_does_not_see_is_said_and_no_pass() {
     ];
     judged(&results, &expected);
     let summary = passed.summary();
-    for part in ["1 connection had no answer", "1 connection failed in TLS"] {
+    for part in ["1 connection had not become", "1 connection failed in TLS"] {
         assert!(summary.notices.iter().any(|notice| notice.starts_with(part)), "{:?}", summary.notices);
     }
 }
@@ -295,4 +295,62 @@ async fn a_client_that_comes_back_beside_a_connection_that_was_silenced_was_away
     // From the fault.
     assert!((5_990_000..6_010_000).contains(&summary.reconnect.time_us.max.expect("it came back")), "{:?}", summary.reconnect.time_us);
     assert_eq!((summary.connections.closed, summary.close_codes.client["1006"], summary.close_codes.client["1012"]), (2, 1, 1));
+}
+
+#[tokio::test]
+async fn an_attempt_of_a_client_stands_behind_the_end_that_it_follows_on_a_real_clock() {
+    let mut passed = Passed::new(true);
+    let cut = [passed.opens(Some("anna")), passed.opens(Some("bert"))];
+    passed.record.on(&fired("cut", "blackhole"));
+    passed.record.on(&acts("cut", &cut[1]));
+    // Both have begun their next one when the ends are seen.
+    let next = [passed.connects(), passed.connects()];
+    passed.ends(&cut[0], account(EndedBy::Server, [None, None]));
+    passed.answered(&next[0], Some("anna"), 101);
+    passed.answered(&next[1], Some("bert"), 101);
+    let reconnect = passed.summary().reconnect;
+    assert_eq!((reconnect.affected, reconnect.recovered), (2, 2));
+    assert_eq!(reconnect.attempts_mean, Some(1.0), "one attempt for each outage");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silence_that_is_over_or_came_after_the_attempt_is_no_end() {
+    let mut passed = Passed::new(true);
+    let first = [passed.opens(Some("anna")), passed.opens(Some("bert"))];
+    advance(SECOND).await;
+    // A second connection that began before the fault.
+    let early = passed.connects();
+    advance(SECOND).await;
+    for (client, name) in ["a", "b"].into_iter().enumerate() {
+        passed.record.on(&fired(name, "blackhole"));
+        passed.record.on(&acts(name, &first[client]));
+    }
+    advance(SECOND).await;
+    passed.answered(&early, Some("bert"), 101);
+    passed.record.on(&ProxyEvent::FaultReverted { fault: "a".into(), firing: 0 });
+    advance(SECOND).await;
+    let _tab = passed.opens(Some("anna"));
+    advance(SECOND).await;
+    let summary = passed.summary();
+    assert_eq!((summary.connections.closed, summary.connections.open_at_end, summary.reconnect.affected), (0, 4, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fault_that_could_act_on_nobody_is_said() {
+    for (how_often, reliable) in [(1, false), (2, true)] {
+        let mut passed = Passed::new(true);
+        passed.record.on(&fired("agree", "upgrade_bad_accept"));
+        for number in 0..how_often {
+            let connection = passed.connects();
+            passed.record.on(&acts("agree", &connection));
+            if number == 0 {
+                let (connection, why) = (Some(connection.clone()), "the server did not answer".to_owned());
+                passed.record.on(&ProxyEvent::FaultNotCarriedOut { fault: "agree".into(), firing: 0, connection, why });
+            }
+            passed.answered(&connection, Some("anna"), 101);
+        }
+        let results = passed.results();
+        assert_eq!(results.why_unreliable().is_empty(), reliable, "{:?}", results.why_unreliable());
+        assert_eq!(results.faults[0].injected, how_often - 1);
+    }
 }
