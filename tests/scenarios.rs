@@ -371,6 +371,18 @@ fn errors_say_what_is_wrong_and_where() {
         (format!("question = '?'\nanswer = {{ pass = ' .', fail = 'No' }}\n{clients}"), "`pass` is empty", 2, 19),
         (format!("answer = {{ pass = 'Yes', fail = 'No' }}\n{clients}"), "`answer` needs a `question`", 1, 10),
         (format!("question = ' '\n{clients}"), "`question` is empty", 1, 12),
+        (
+            format!("[target.command]\nrun = 'server {{port}}'\nready = {{ http = {{ path = 'up' }} }}\n{clients}"),
+            "no path of a URL",
+            3,
+            27,
+        ),
+        (
+            format!("[target.command]\nrun = 'server {{port}}'\nready = {{ http = {{ path = \"/x\\r\\nEvil: 1\" }} }}\n{clients}"),
+            "no path of a URL",
+            3,
+            27,
+        ),
         (format!("expect = ['attempts{{from=10s}} count > 1']\n{clients}"), "its window begins at 10s and the run ends at 10s", 1, 12),
         (
             format!("expect = ['closes{{reported=1006,to=2s}} share_of{{from=12s,to=15s}} > 1%']\n{clients}"),

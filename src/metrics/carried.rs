@@ -21,7 +21,11 @@ pub fn on_nobody(results: &Results) -> Vec<String> {
         return Vec::new();
     }
     let faults = results.meta.faults.iter().zip(&results.faults);
-    let reasons = faults.filter_map(|(meta, book)| Some((book, format!("fault {} was not carried out: ", meta.id), why(meta, book)?)));
+    // Who finds a dead server suffers, too.
+    let attempts = results.books.iter().map(|book| &book.ledger.attempts);
+    let all_opened = attempts.fold(true, |all, attempts| all && attempts.opened == attempts.total);
+    let reasons =
+        faults.filter_map(|(meta, book)| Some((book, format!("fault {} was not carried out: ", meta.id), why(meta, book, all_opened)?)));
     // Of a fault that never fired the run may have told more.
     let told = |start: &str| results.unreliable.iter().any(|told| told.starts_with(start));
     reasons.filter(|(book, start, _)| book.fired > 0 || !told(start)).map(|(_, start, why)| start + &why).collect()
@@ -110,9 +114,11 @@ pub fn short(results: &Results) -> Vec<String> {
     told.collect()
 }
 
-fn why(meta: &FaultMeta, book: &FaultBook) -> Option<String> {
+/// `all_opened`: no attempt of the run has failed.
+fn why(meta: &FaultMeta, book: &FaultBook, all_opened: bool) -> Option<String> {
     match meta.acts {
         _ if book.fired == 0 => Some("it was due after the end of the run".to_owned()),
+        Acts::Process if book.selected == 0 && all_opened => Some("it reached no connection and no attempt".to_owned()),
         Acts::Process | Acts::Later => None,
         Acts::Listener if book.injected == 0 => Some("it reached no listening socket".to_owned()),
         Acts::AtOnce | Acts::Perhaps if book.selected == 0 => Some("no connection matched when it fired".to_owned()),
@@ -126,7 +132,7 @@ mod tests {
     use super::super::Recorder;
     use super::super::tests::meta;
     use super::*;
-    use crate::event::{ClientIndex, ConnectionNo, Event};
+    use crate::event::{ClientIndex, ConnectionNo, Event, Outcome, Stage, Stages};
     use crate::observer::Observer;
     use crate::plan::Shard;
     use crate::scenario::{Overrides, Source, load};
@@ -172,5 +178,25 @@ mod tests {
         assert!(told(3, false, Status::Completed).contains(&of("it selected 6 connections but acted on none of them")));
         assert!(!told(3, true, Status::Completed).iter().any(|text| text.contains("fault close")));
         assert!(told(0, false, Status::Aborted).is_empty());
+    }
+
+    #[test]
+    fn a_crash_that_nobody_noticed_is_told() {
+        let set = vec!["faults=[{at=\"1s\",inject={server_crash={}}}]".to_owned()];
+        let plan = load(&Source::Bundled("default".to_owned()), &Overrides { set, ..Overrides::default() }).expect("a scenario");
+        let told = |failed: bool| {
+            let mut recorder = Recorder::new(&plan, Shard::WHOLE);
+            let (second, client) = (Duration::from_secs(1), ClientIndex(0));
+            recorder.on(second, &Event::Fired { fault: 0, firing: 0, selected: 0, eligible: None });
+            if failed {
+                recorder.on(second, &Event::Arrived { client, due: second });
+                recorder.on(second, &Event::AttemptStarted { client, due: second });
+                let (stage, outcome) = (Stage::Tcp, Outcome::Refused);
+                recorder.on(second, &Event::AttemptFailed { client, stage, outcome, times: Stages::default(), fault: None });
+            }
+            on_nobody(&recorder.finish(Duration::from_secs(9), Status::Completed))
+        };
+        let why = "fault server_crash-1 was not carried out: it reached no connection and no attempt";
+        assert_eq!((told(false), told(true)), (vec![why.to_owned()], Vec::new()));
     }
 }

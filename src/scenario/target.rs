@@ -115,9 +115,18 @@ fn readiness(reader: &Reader<'_>) -> Ready {
     // A deadline alone is fine: a TCP connect is the default.
     let choice = if present == 0 { None } else { reader.one_of(&["tcp", "http", "line"]) };
     match choice {
-        Some("http") => reader.table("http", &target_keys::HTTP).map_or(Ready::Tcp, |http| Ready::Http {
-            path: http.text("path").unwrap_or("/").to_owned(),
-            status: http.short("status", 100..=599).unwrap_or(200),
+        Some("http") => reader.table("http", &target_keys::HTTP).map_or(Ready::Tcp, |http| {
+            let path = http.text("path").unwrap_or("/");
+            // It stands in the first line of a request: nothing may end that.
+            if !path.starts_with('/') || path.contains(|c: char| c.is_whitespace() || c.is_control() || c == '#') {
+                http.complain(
+                    "path",
+                    "this is no path of a URL",
+                    "does not begin with `/`, or has spaces, `#` or control characters",
+                    "write it percent-encoded, as \"/up%20there\"",
+                );
+            }
+            Ready::Http { path: path.to_owned(), status: http.short("status", 100..=599).unwrap_or(200) }
         }),
         Some("line") => Ready::Line { text: reader.text("line").unwrap_or_default().to_owned() },
         _ => {
