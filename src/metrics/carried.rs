@@ -22,8 +22,8 @@ pub fn on_nobody(results: &Results) -> Vec<String> {
     }
     let faults = results.meta.faults.iter().zip(&results.faults);
     // Who finds a dead server suffers, too.
-    let attempts = results.books.iter().map(|book| &book.ledger.attempts);
-    let all_opened = attempts.fold(true, |all, attempts| all && attempts.opened == attempts.total);
+    let mut attempts = results.books.iter().map(|book| &book.ledger.attempts);
+    let all_opened = attempts.all(|attempts| attempts.opened == attempts.total);
     let reasons =
         faults.filter_map(|(meta, book)| Some((book, format!("fault {} was not carried out: ", meta.id), why(meta, book, all_opened)?)));
     // Of a fault that never fired the run may have told more.
