@@ -66,7 +66,7 @@ struct NamedFault {
 
 /// A fault has silenced a connection.
 #[derive(Debug)]
-struct Silence {
+struct FaultSilence {
     connection: ProxiedId,
     since: Duration,
     /// Name and firing of the fault with which it ends.
@@ -96,7 +96,7 @@ struct Open {
 #[derive(Debug, Default)]
 struct Line {
     open: bool,
-    silenced: Option<Silence>,
+    silenced: Option<FaultSilence>,
     /// It was the last of its client's that was open, and no other has been since.
     away: bool,
     /// When it last began or ended to be so, or an attempt of it failed.
@@ -163,7 +163,7 @@ impl ProxyRecord {
                         let line = known.as_ref().and_then(|(name, number)| clients.get_mut(name)?.get_mut(*number));
                         let until = (!fault.for_good).then(|| (name.clone(), *firing));
                         if let Some(line) = line.filter(|_| fault.silences) {
-                            line.silenced.get_or_insert(Silence { connection: connection.clone(), since: now, until });
+                            line.silenced.get_or_insert(FaultSilence { connection: connection.clone(), since: now, until });
                         }
                         self.witness.tell(Event::Injected { fault: fault.number, client: id.client, connection: id.connection });
                     }

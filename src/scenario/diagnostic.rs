@@ -184,7 +184,10 @@ impl fmt::Display for Errors {
                     // Title, label and help may all have words of it.
                     let (line, column) = self.place(at);
                     let (name, gap) = (&texts[at.origin].1, if index == 0 { "" } else { "\n\n" });
-                    write!(f, "{gap}error: {name}:{line}:{column}: this is wrong in a file that the scenario names")?;
+                    write!(
+                        f,
+                        "{gap}error: {name}:{line}:{column}: this is wrong in a file that the scenario names: what it says is not quoted here, `closestorm validate` of that file quotes it"
+                    )?;
                     continue;
                 }
                 Some(at) => {

@@ -132,8 +132,11 @@ fn presets_are_known() {
 }
 
 #[test]
-#[ignore = "long: scripts/long learn"]
 fn more_presets_that_run_as_clients_are_found() {
+    twice(more_presets_are_known);
+}
+
+fn more_presets_are_known() {
     scope(|scope| {
         scope.spawn(|| {
             let found = learn_preset("socket.io-client", &["--outages", "60", "--attempts", "5", "--instances", "12"]);
