@@ -34,8 +34,9 @@ pub struct StayedAway {
     pub within: Option<Duration>,
 }
 
-/// Timers that come later than this, one in ten, are of a machine that has too much to do: with nothing to do they are 1 to 2 ms late.
-const BUSY: Duration = Duration::from_millis(5);
+/// Timers that come later than this, one in ten, are of a machine that has too much to do. On two cores it was 1 ms with 8 clients alone, and
+/// 4 ms with 48 of them beside a build, where waits no longer fitted their true schedule.
+const BUSY: Duration = Duration::from_millis(2);
 
 /// All of it.
 #[derive(Clone, Debug, Default)]
@@ -142,7 +143,7 @@ mod tests {
     fn a_machine_with_too_much_to_do_is_said() {
         let found = |late_ms| Findings { late: Duration::from_millis(late_ms), ..Findings::default() };
         assert_eq!(found(2).doubts(), [] as [&str; 0]);
-        let doubts = found(9).doubts();
-        assert!(doubts.len() == 1 && doubts[0].contains("one timer in ten came 9ms late"), "{doubts:?}");
+        let doubts = found(4).doubts();
+        assert!(doubts.len() == 1 && doubts[0].contains("one timer in ten came 4ms late"), "{doubts:?}");
     }
 }
