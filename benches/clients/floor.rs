@@ -49,7 +49,8 @@ pub(crate) fn run(job: &Job) -> io::Result<()> {
         schedule: None,
         armed_ns: 0,
         latency: Latency::new(),
-        scratch: vec![0; 64 * 1024],
+        // Events tell of what comes, not of what is left: a read must take all that can be there.
+        scratch: vec![0; (64 << 10).max(2 * (job.payload + 14))],
     };
     floor.live()
 }

@@ -1,8 +1,8 @@
 //! The live summary of all proxies: a fold of their events, bounded however long it runs.
 //!
 //! Clients are told apart where the user says by what. Then it also counts how soon they come back: a client is away from the end of its last
-//! open connection to the next that opens, unless it has closed that as one that leaves, and waits from the end of one connection, or try, to
-//! the beginning of the next.
+//! open connection to the next that opens, and waits from the end of one connection, or try, to the beginning of the next. One that closed as one
+//! that leaves is not told to be away, but may come back all the same, as a client does that closes with 1000 where it hears nothing.
 
 use crate::close::name;
 use crate::metrics::latency::{Latency, micros};
@@ -56,6 +56,8 @@ struct KnownClient {
     idle_since: Option<Instant>,
     /// Since when it has no open connection after it had one.
     away_since: Option<Instant>,
+    /// It closed as one that leaves.
+    has_left: bool,
 }
 
 impl ProxyCounts {
@@ -144,8 +146,9 @@ impl KnownClients {
         client.open = client.open.saturating_sub(u32::from(account.opened_after.is_some()));
         if client.open == 0 {
             client.idle_since = Some(now);
-            if account.opened_after.is_some() && !account.client_leaves() {
+            if account.opened_after.is_some() {
                 client.away_since = Some(now);
+                client.has_left = account.client_leaves();
             }
         }
     }
@@ -155,7 +158,7 @@ impl KnownClients {
             "identified_by": by,
             "known": self.by_label.len(),
             "open": self.by_label.values().filter(|client| client.open > 0).count(),
-            "away": self.by_label.values().filter(|client| client.away_since.is_some()).count(),
+            "away": self.by_label.values().filter(|client| client.away_since.is_some() && !client.has_left).count(),
             "connections_without": self.unknown,
             "connections_beyond_limit": self.beyond,
             "wait_us": self.waits.times(),

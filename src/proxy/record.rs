@@ -274,10 +274,12 @@ impl ProxyRecord {
         }
         if let Some(Open { id: Id { client, connection }, client: known }) = of.open {
             let (mut ending, closing) = (seen_by_client(account), None);
-            let leaves = account.client_leaves();
+            let mut leaves = account.client_leaves();
             let elsewhere = match known {
                 Some((name, number)) => {
                     let lines = passing.clients.entry(name).or_default();
+                    // Who hears nothing gives up, with whatever code: Phoenix's client takes 1000.
+                    leaves &= lines.get(number).is_none_or(|line| line.silenced.is_none());
                     let elsewhere = lines.iter().enumerate().any(|(other, line)| line.open && other != number);
                     lines.get_mut(number).into_iter().for_each(|line| {
                         *line = Line { away: !elsewhere && !leaves, changed: now, ..Line::default() };

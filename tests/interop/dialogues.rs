@@ -1,7 +1,7 @@
 //! Protocols that close whoever does not speak them, on the real servers of npm, and on mosquitto: clients stay, survive a crash and a graceful restart, and
 //! come back ready; without the dialogue the same clients are closed.
 
-use super::{Run, alone, home, mosquitto, node};
+use super::{Run, home, mosquitto, node};
 
 /// 1,000 clients for more than three ping intervals of 2 s, a SIGKILL, and a graceful restart.
 fn scenario(server: &str, cohort: &str) -> String {
@@ -19,7 +19,6 @@ fn check(kind: &str, speaks: &str, silent: &str) {
 }
 
 fn check_on(kind: &str, server: &str, speaks: &str, silent: &str) {
-    let _alone = alone();
     let run = Run::new();
     let loaded = run.load(&run.file(&scenario(server, speaks)), &[]);
     let summary = &loaded.summary;
@@ -49,31 +48,43 @@ fn socket_io_clients_stay_and_come_back() {
     );
 }
 
-/// MQTT 3.1.1 with QoS 1 and a subscription on aedes, which sends packets byte by byte; whoever says no CONNECT is closed. It has no
-/// version 5: that is spoken with the packets of mqtt.js, whose properties are passed over.
-#[test]
-fn mqtt_clients_stay_and_come_back() {
-    let silent = "subprotocols = [\"mqtt\"]\nreconnect = { fixed = { delay = \"1s\" } }";
-    check("mqtt", MQTT, silent);
-    check("mqtt5", &MQTT.replace("[clients.web.dialogue]", "[clients.web.dialogue]\nprotocol = \"mqtt5\""), silent);
+/// Says no CONNECT.
+const NO_MQTT: &str = "subprotocols = [\"mqtt\"]\nreconnect = { fixed = { delay = \"1s\" } }";
+
+/// [`MQTT`] in version 5.
+fn mqtt5() -> String {
+    MQTT.replace("[clients.web.dialogue]", "[clients.web.dialogue]\nprotocol = \"mqtt5\"")
 }
 
-/// Both versions on mosquitto, which has them. It waits long for a CONNECT: what is no MQTT it closes at once.
+/// MQTT 3.1.1 with QoS 1 and a subscription on aedes, which sends packets byte by byte; whoever says no CONNECT is closed.
+#[test]
+fn mqtt_clients_stay_and_come_back() {
+    check("mqtt", MQTT, NO_MQTT);
+}
+
+/// Aedes has no version 5: it is spoken with the packets of mqtt.js, whose properties are passed over.
+#[test]
+fn mqtt5_clients_stay_and_come_back() {
+    check("mqtt5", &mqtt5(), NO_MQTT);
+}
+
+/// Mosquitto waits long for a CONNECT: what is no MQTT it closes at once.
+fn check_on_mosquitto(kind: &str, speaks: &str) {
+    if mosquitto(kind) {
+        let server = format!("{} {{port}}", home("tests/mosquitto.sh").display());
+        let silent = format!("{NO_MQTT}\ntraffic = {{ echo = {{ rate = \"1/s\", payload = \"64B\" }} }}");
+        check_on(kind, &server, speaks, &silent);
+    }
+}
+
 #[test]
 fn mqtt_clients_stay_on_mosquitto_and_come_back() {
-    if !mosquitto("mqtt on mosquitto") {
-        return;
-    }
-    let server = format!("{} {{port}}", home("tests/mosquitto.sh").display());
-    let silent =
-        "subprotocols = [\"mqtt\"]\nreconnect = { fixed = { delay = \"1s\" } }\ntraffic = { echo = { rate = \"1/s\", payload = \"64B\" } }";
-    check_on("mqtt on mosquitto", &server, MQTT, silent);
-    check_on(
-        "mqtt5 on mosquitto",
-        &server,
-        &MQTT.replace("[clients.web.dialogue]", "[clients.web.dialogue]\nprotocol = \"mqtt5\""),
-        silent,
-    );
+    check_on_mosquitto("mqtt on mosquitto", MQTT);
+}
+
+#[test]
+fn mqtt5_clients_stay_on_mosquitto_and_come_back() {
+    check_on_mosquitto("mqtt5 on mosquitto", &mqtt5());
 }
 
 const MQTT: &str = r#"like = "mqtt.js"

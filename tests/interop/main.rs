@@ -210,12 +210,6 @@ fn ended(summary: &Summary, which: impl Fn(&closestorm::results::record::EndingR
     summary.endings.iter().filter(|row| which(row)).map(|row| row.count).sum()
 }
 
-/// A port of loopback that is free now.
-fn free_port() -> String {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.local_addr().unwrap().port().to_string()
-}
-
 /// A server of `tests/node`, ended when dropped.
 struct Peer {
     child: Child,

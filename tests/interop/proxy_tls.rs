@@ -3,6 +3,8 @@
 
 use super::{home, node};
 use closestorm::transport::tls::Identity;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
@@ -38,6 +40,12 @@ impl Proxy {
             }
         }
         proxy
+    }
+
+    /// Ends it as a user does, with its results written.
+    pub(super) fn stop(&mut self) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGTERM).unwrap();
+        self.child.wait().unwrap();
     }
 }
 

@@ -165,17 +165,15 @@ class Told {
   }
 }
 
-/** How a library is cut. Whoever does not notice silence hears of its end when the toxic is gone. */
+/** How a library is cut. Whoever does not notice silence hears of its end when the fault is gone. */
 const ways = {
   fin: (name, id) => ask('DELETE', `/v1/connections/${name}/${id}`),
   rst: (name, id) => ask('DELETE', `/v1/connections/${name}/${id}?end=rst`),
   code: (name) => closers[name](4001, 'enough'),
   silence: async (name) => {
-    for (const stream of ['upstream', 'downstream']) {
-      await ask('POST', `/proxies/${name}/toxics`, { name: stream, type: 'timeout', stream, attributes: { timeout: 0 } });
-    }
+    await ask('POST', '/v1/faults', { name: `silence-${name}`, proxy: name, inject: { partition: { on_revert: 'close' } } });
     await new Promise((done) => setTimeout(done, 1500));
-    await ask('POST', '/reset');
+    await ask('DELETE', `/v1/faults/silence-${name}`);
   },
 };
 
@@ -187,7 +185,7 @@ async function check(name, events) {
   for (const way of Object.keys(ways)) {
     const opened = await events.next(({ event }) => event === 'opened');
     await told.next(({ what }) => what === 'open');
-    // Those whose silence is over were cut by the toxic's end, and others by the library.
+    // Some that hear nothing end the connection themselves, the others are cut when the silence is over.
     const [, closed, { detail }] = await Promise.all([
       ways[way](name, opened.connection),
       events.next(({ event, connection }) => event === 'closed' && connection === opened.connection),
@@ -201,7 +199,6 @@ async function check(name, events) {
 async function main() {
   const events = Object.fromEntries(Object.keys(clients).map((name) => [name, new Told()]));
   await follow((name, event) => events[name]?.add(event));
-  // Silence is everybody's at the same time: `/reset` ends it for all.
   for (const name of Object.keys(clients)) await check(name, events[name]);
   console.log('ok');
   process.exit(0);

@@ -110,6 +110,12 @@ fn a_client_that_leaves_is_not_away() {
     }
     let clients = &ask(witness.api, "GET /v1/summary", &Value::Null).json()["clients"];
     assert_eq!((&clients["known"], &clients["open"], &clients["away"]), (&json!(3), &json!(0), &json!(1)), "{clients}");
+    assert_eq!(clients["reconnect_us"]["count"], json!(0), "{clients}");
+    // It comes back all the same, as one does that closes with 1000 because it heard nothing.
+    let _back = witness.asked("/?user=anna", "", AGREED);
+    ["connected", "opened"].iter().for_each(|event| drop(events.expect(event)));
+    let clients = &ask(witness.api, "GET /v1/summary", &Value::Null).json()["clients"];
+    assert_eq!((&clients["open"], &clients["away"], &clients["reconnect_us"]["count"]), (&json!(1), &json!(1), &json!(1)), "{clients}");
 }
 
 #[test]

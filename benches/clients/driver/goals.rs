@@ -1,5 +1,6 @@
 //! What is asked of the figures, each as one number against one limit, all within the same run.
 
+use super::proxies;
 use super::samples::Samples;
 
 /// A goal, its limit and what came of it.
@@ -94,6 +95,12 @@ pub(crate) fn judge(samples: &Samples) -> Vec<Goal> {
         goal("idle proxy, messages of 64 B/s of processor time, of the forwarder", AtLeast(0.9), "", passed("proxy-64B", "forwarder")),
         goal("the same, of HAProxy", AtLeast(1.0), "", passed("proxy-64B", "haproxy")),
         goal("idle proxy, messages of 64 KiB/s of processor time, of the forwarder", AtLeast(0.9), "", passed("proxy-64KiB", "forwarder")),
+        goal(
+            "the proxy's messages of 64 B/s of processor time while a fault acts on another connection's frames, of the idle proxy's",
+            AtLeast(0.97),
+            "",
+            ratio("proxy-64B", "per_cpu_s", proxies::FAULTED, "closestorm"),
+        ),
         goal("memory of an idle connection through the proxy", AtMost(8192.0), "B", of("proxy-idle", "closestorm", "bytes")),
         goal("what the idle proxy adds to the p99 of round trips", AtMost(100.0), "us", added()),
         goal("socket.io round trips/s of processor time", AtLeast(50_000.0), "", of("dialogue", "socket.io", "per_cpu_s")),

@@ -13,12 +13,15 @@ use super::usage::{self, Usage};
 use crate::counts::Until;
 use crate::job::{Job, Load};
 use std::fs;
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// Between client and server, in this order.
-pub(crate) const MIDDLES: [&str; 4] = ["direct", "forwarder", "haproxy", "closestorm"];
+pub(crate) const MIDDLES: [&str; 5] = ["direct", "forwarder", "haproxy", "closestorm", FAULTED];
+/// Our proxy, while a fault acts on the frames of a connection that is none of the clients'.
+pub(crate) const FAULTED: &str = "closestorm (a fault elsewhere)";
 /// Bytes of a message, the clients of its closed loop, and the section of its figures.
 const SIZES: [(usize, u32, &str); 2] = [(64, 100, "proxy-64B"), (64 << 10, 16, "proxy-64KiB")];
 /// Idle connections whose memory is compared.
@@ -32,8 +35,10 @@ pub(crate) fn measure(bench: &mut Bench, port: u16) {
         for (payload, clients, section) in SIZES {
             bench.attempt(section, middle, |bench| closed(bench, middle, port, payload, clients, section));
         }
-        bench.attempt("proxy-rate", middle, |bench| rate(bench, middle, port));
-        if middle != "direct" {
+        if middle != FAULTED {
+            bench.attempt("proxy-rate", middle, |bench| rate(bench, middle, port));
+        }
+        if !["direct", FAULTED].contains(&middle) {
             bench.attempt("proxy-idle", middle, |bench| idle(bench, middle, port));
         }
     }
@@ -45,20 +50,23 @@ struct Path {
     middle: Option<Middle>,
     cores: Cores,
     port: u16,
+    /// The connection that a fault acts on.
+    _faulted: Option<TcpStream>,
 }
 
 impl Path {
-    fn start(cores: Cores, middle: &str, port: u16) -> Result<Path, String> {
+    fn start(cores: Cores, named: &str, port: u16) -> Result<Path, String> {
         // Client and server share a core.
         let both = Cores { pins: cores.pins.map(|(_, client)| (client, client)) };
         let server = Server::start(both, port)?;
         let near = port + 1;
-        let middle = match middle {
+        let middle = match named {
             "direct" => None,
             other => Some(Middle::start(other, cores, near, port)?),
         };
+        let _faulted = if named == FAULTED { Some(faulted(near)?) } else { None };
         let port = if middle.is_some() { near } else { port };
-        Ok(Path { server, middle, cores: both, port })
+        Ok(Path { server, middle, cores: both, port, _faulted })
     }
 
     fn client(&self, load: Load, clients: u32, payload: usize) -> Result<Client, String> {
@@ -73,10 +81,15 @@ impl Path {
     }
 }
 
-/// A running proxy. Dropping it kills it.
+/// A running proxy, or what keeps a processor awake. Dropping it kills it.
 struct Middle(Child);
 
 impl Middle {
+    /// Takes the time that nobody else wants; `None` where it cannot be started.
+    fn awake(mut command: Command) -> Option<Middle> {
+        command.args(["--idle", "0", "sh", "-c", "while :; do :; done"]).spawn().ok().map(Middle)
+    }
+
     /// Starts it and waits until it listens.
     fn start(name: &str, cores: Cores, port: u16, upstream: u16) -> Result<Middle, String> {
         let mut command = match name {
@@ -101,6 +114,8 @@ impl Middle {
                     &format!("127.0.0.1:{port}"),
                     "--upstream",
                     &format!("127.0.0.1:{upstream}"),
+                    "--api",
+                    &format!("127.0.0.1:{}", port + 1),
                 ]);
                 command
             }
@@ -118,6 +133,33 @@ impl Middle {
         }
         Err(format!("{name} does not listen"))
     }
+}
+
+/// Opens a connection through our proxy at this port, and has a fault act on its frames for as long as it is held.
+fn faulted(port: u16) -> Result<TcpStream, String> {
+    let ask = |port: u16, request: &str| -> Result<(TcpStream, String), String> {
+        let told = |error: std::io::Error| format!("127.0.0.1:{port}: {error}");
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).map_err(told)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5))).map_err(told)?;
+        stream.write_all(request.as_bytes()).map_err(told)?;
+        let mut answer = vec![0; 64];
+        let length = stream.read(&mut answer).map_err(told)?;
+        Ok((stream, String::from_utf8_lossy(&answer[..length]).into_owned()))
+    };
+    let upgrade = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                   Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let (held, answer) = ask(port, upgrade)?;
+    if !answer.starts_with("HTTP/1.1 101") {
+        return Err(format!("the proxy answers {answer:?}"));
+    }
+    // The first connection was the look whether it listens.
+    let fault = r#"{"inject": {"pong_drop": {}}, "proxy": "proxy", "connection": 2}"#;
+    let post = format!("POST /v1/faults HTTP/1.1\r\nHost: 127.0.0.1:{}\r\nContent-Length: {}\r\n\r\n{fault}", port + 1, fault.len());
+    let (_, answer) = ask(port + 1, &post)?;
+    if !answer.starts_with("HTTP/1.1 2") {
+        return Err(format!("the fault is answered with {answer:?}"));
+    }
+    Ok(held)
 }
 
 impl Drop for Middle {
@@ -151,9 +193,11 @@ fn closed(bench: &mut Bench, middle: &str, port: u16, payload: usize, clients: u
     Ok(())
 }
 
-/// 1,000 messages a second of 100 clients: round trips as the client sees them, µs.
+/// 1,000 messages a second of 100 clients: round trips as the client sees them, µs. What only waits keeps both processors awake: to wake a
+/// virtual one that stands still takes longer than what is measured.
 fn rate(bench: &mut Bench, middle: &str, port: u16) -> Result<(), String> {
     let mut path = Path::start(bench.cores, middle, port)?;
+    let _awake = [Middle::awake(bench.cores.server("chrt")), Middle::awake(bench.cores.client("chrt"))];
     let mut client = path.client(Load::Rate(1000.0), 100, 64)?;
     measure::wait(&mut path.server, &mut client, Until::Echoed(1000))?;
     let folder = client.finish(Duration::from_secs(30))?;

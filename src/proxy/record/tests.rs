@@ -314,6 +314,22 @@ async fn an_attempt_of_a_client_stands_behind_the_end_that_it_follows_on_a_real_
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_client_that_closes_what_a_fault_silenced_does_not_leave() {
+    let mut passed = Passed::new(true);
+    let dead = passed.opens(Some("anna"));
+    advance(SECOND).await;
+    passed.record.on(&fired("blackhole", "blackhole"));
+    passed.record.on(&acts("blackhole", &dead));
+    advance(SECOND).await;
+    // Phoenix's client does so where no answer comes to its heartbeat.
+    passed.ends(&dead, account(EndedBy::Client, [Some(1000), None]));
+    advance(SECOND).await;
+    let _back = passed.opens(Some("anna"));
+    let reconnect = passed.summary().reconnect;
+    assert_eq!((reconnect.affected, reconnect.recovered), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_silence_that_is_over_or_came_after_the_attempt_is_no_end() {
     let mut passed = Passed::new(true);
     let first = [passed.opens(Some("anna")), passed.opens(Some("bert"))];
