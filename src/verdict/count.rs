@@ -89,9 +89,10 @@ pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
         },
         Stat::Rate if seconds > 0.0 => up_to(count / seconds, (count + more) / seconds),
         Stat::Rate => Known::Nothing("no data: the run has no length".to_owned()),
-        Stat::Peak if !evidence.first_version => match evidence.peaks.get(&expectation.counted()) {
-            Some(peak) => up_to(*peak as f64, *peak as f64 + more),
-            None => {
+        Stat::Peak if !evidence.first_version => match evidence.peaks.as_ref().map(|peaks| peaks.get(&expectation.counted())) {
+            Some(Some(peak)) => up_to(*peak as f64, *peak as f64 + more),
+            None => Known::Nothing("no data: peaks.csv is missing in the run folder".to_owned()),
+            Some(None) => {
                 Known::Nothing("no data: the run did not count this peak; add the expectation to the scenario and run it again".to_owned())
             }
         },
