@@ -54,7 +54,12 @@ fn instances_of_the_model_are_simulated_and_not_run() {
 #[test]
 fn more_clients_than_files_are_refused_with_the_number_that_fits() {
     let place = Place::with(LISTENING);
-    let table: [(&str, &[&str]); 2] = [
+    // Also where the limit is met on the way, by whatever opens a file.
+    let out = ["closestorm: ", "Too many open files", "raise it (`ulimit -n`)"];
+    let table: [(&str, &[&str]); 5] = [
+        ("ulimit -n 80; exec $C run test.toml --clients 60", &[&out[..], &["the limit of 80 open files"]].concat()),
+        ("ulimit -n 8; exec $C serve", &[&out[..], &["the limit of 8 open files"]].concat()),
+        ("ulimit -n 8; exec $C simulate test.toml", &out),
         (
             "ulimit -n 256; exec $C run crash-storm --workers 1",
             &["5000 clients need 5064 open files", "the limit of this process is 256", "`ulimit -n 5064`", "`--clients 192`"],
