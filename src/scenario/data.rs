@@ -150,8 +150,11 @@ pub(super) struct NamedFiles<'a> {
 impl NamedFiles<'_> {
     /// Where a file is: beside the scenario, else as it is named.
     fn path(&self, file: &str) -> Result<PathBuf, String> {
-        let path = Some(self.folder.join(file)).filter(|path| path.exists()).unwrap_or_else(|| file.into());
-        (self.check)(&path).map(|()| path)
+        let (beside, named) = (self.folder.join(file), PathBuf::from(file));
+        if !beside.exists() && (self.check)(&named).is_ok() {
+            return Ok(named);
+        }
+        (self.check)(&beside).map(|()| beside)
     }
 
     fn read(&self, file: &str, largest: Bytes) -> Result<Vec<u8>, String> {

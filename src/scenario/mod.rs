@@ -153,7 +153,7 @@ fn read_plan(
     variables: Variables<'_>,
     (mend, stored): (impl Fn(&mut Node, Variables<'_>), bool),
 ) -> Result<Plan, Errors> {
-    let sink = Sink::default();
+    let sink = Sink::reading(overrides.trust.untrusted.then(|| overrides.trust.env.clone()));
     let held = RefCell::new(BTreeMap::new());
     let noted = |name: &str| {
         let value = variables(name).filter(|value| !value.is_empty() && overrides.trust.allows_env(name))?;
@@ -531,8 +531,8 @@ fn finish_dialogues(cohorts: &mut [Cohort], tree: &Node, (variables, stored): (V
         });
         unset.dedup();
         for variable in unset {
-            let why = format!("the environment variable `{variable}` is not set");
-            sink.push(complain(&format!("{{env.{variable}}}"), why).help("set it before the run"));
+            let (why, help) = sink.no_variable(&variable);
+            sink.push(complain(&format!("{{env.{variable}}}"), why).help(help));
         }
     }
 }
