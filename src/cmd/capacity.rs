@@ -37,7 +37,9 @@ pub fn main(args: &Args) -> anyhow::Result<u8> {
     let varied = varied(&args.vary, &args.changes)?;
     let (lowest, highest) = ends(args, &varied)?;
     if args.dry_run {
-        console::print(&format!("{}{}", announcement(args, &varied, &lowest), lowest.dry_run()))?;
+        let note =
+            execute::needs_yes(&highest).filter(|_| highest.limits.elsewhere).map(|note| format!("note: {note}\n")).unwrap_or_default();
+        console::print(&format!("{}{}{note}", announcement(args, &varied, &lowest), lowest.dry_run()))?;
         return Ok(exit::OK);
     }
     execute::check_remote_limits(&highest)?;
