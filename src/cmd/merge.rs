@@ -36,7 +36,7 @@ pub fn main(args: &Merge) -> anyhow::Result<u8> {
         manifest.started.clone_from(started);
     }
     let default = || manifest::default_folder(&plan.name, &manifest);
-    let folder = Folder::open(args.output.out.as_deref(), args.output.force, default)?;
+    let folder = console::noted(Folder::open(args.output.out.as_deref(), args.output.force, default)?);
     finish(args, folder, &results, &plan, &manifest)
 }
 

@@ -43,7 +43,7 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
     let stop = Stop::listen().context("cannot listen for signals")?;
     let manifest = manifest::of(console::command_line(), &plan);
     let default = || manifest::default_folder(&plan.name, &manifest);
-    let folder = Folder::open(args.output.out.as_deref(), args.output.force, default)?;
+    let folder = console::noted(Folder::open(args.output.out.as_deref(), args.output.force, default)?);
     let plan = Arc::new(plan);
     let whom = RunPart { shard, division, start };
     let (results, verdict) = match run_and_judge(&plan, whom, folder.path(), Duration::ZERO, args.output.quiet, stop.clone()) {
