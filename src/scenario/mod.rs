@@ -35,7 +35,7 @@ pub use trust::ScenarioTrust;
 use crate::address::{self, Address};
 use crate::event::CLIENTS_MAX;
 use crate::expect::{Expectation, Names};
-use crate::files::{bounded, read_regular};
+use crate::files::{read_named, read_regular};
 use crate::plan::{AuthorAnswer, Cohort, LoadLimits, Plan, SENTENCE_ENDS};
 use crate::secret::Secrets;
 use crate::seed::Seed;
@@ -278,9 +278,7 @@ fn text(source: &Source) -> Result<(String, String), (String, String)> {
         },
         Source::File(path) => {
             let name = path.display().to_string();
-            // The user may name a pipe.
-            let read = std::fs::File::open(path).and_then(bounded);
-            utf8(read.and_then(|bytes| bytes.ok_or_else(|| std::io::Error::other("this file is larger than 16 MiB"))), name)
+            utf8(read_named(path), name)
         }
     }
 }

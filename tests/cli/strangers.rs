@@ -31,6 +31,27 @@ fn a_base_is_a_regular_file_and_errors_show_nothing_of_it() {
 }
 
 #[test]
+fn a_scenario_is_a_regular_file_or_what_is_open_already() {
+    let place = Place::new();
+    place.shell("mkfifo pipe").end().assert_code(0);
+    for path in ["./pipe", "/dev/zero", "."] {
+        place.assert_refuses(&["validate", path], 2, &["cannot read the scenario", "not a regular file"]);
+    }
+    let clients = "[clients.web]\ncount = 1\n";
+    place.write("test.toml", clients);
+    for line in [
+        "$C validate /dev/stdin <test.toml",
+        "cat test.toml | $C validate /dev/stdin",
+        "cat test.toml | $C validate /dev/fd/0",
+        "cat test.toml | $C validate /proc/self/fd/0",
+        "exec bash -c '$C validate <(cat test.toml)'",
+    ] {
+        let ended = place.shell(line).end();
+        assert!(ended.code == Some(0) && ended.out.contains("1 client,"), "{line}: {ended:?}");
+    }
+}
+
+#[test]
 fn a_certificate_is_a_regular_file_and_errors_show_nothing_of_it() {
     let place = Place::new();
     place.write("private", PRIVATE);
