@@ -55,11 +55,12 @@ pub(super) fn check(cohort: &Cohort) -> Option<String> {
     let rows = data.table.rows.len();
     match data.order {
         DataOrder::InOrder if rows < cohort.count as usize => Some(format!(
-            "the data file of clients.{} has {} for {} clients: {} are missing; add them, or write order = \"cycled\"",
+            "the data file of clients.{} has {} for {} clients: {} {} missing; add them, or write order = \"cycled\"",
             cohort.name,
             if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") },
             cohort.count,
-            cohort.count as usize - rows
+            cohort.count as usize - rows,
+            if cohort.count as usize - rows == 1 { "is" } else { "are" }
         )),
         _ if rows == 0 => Some(format!("the data file of clients.{} has no rows", cohort.name)),
         _ => None,

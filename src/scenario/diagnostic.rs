@@ -218,6 +218,7 @@ impl fmt::Display for Errors {
         }
         match self.list.len().saturating_sub(SHOWN) {
             0 => Ok(()),
+            1 => write!(f, "\n\n1 more error is not shown"),
             more => write!(f, "\n\n{more} more errors are not shown"),
         }
     }

@@ -5,6 +5,7 @@ use crate::expect::{Expectation, Labels, Metric, OutcomeLabel as Became, Stat, W
 use crate::fault::Side;
 use crate::metrics::meta::SeenFrom;
 use crate::metrics::told_apart::{ALWAYS_KEPT, OTHER_CODE, kept};
+use crate::number::word_of;
 use crate::results::Evidence;
 use crate::results::hlog::Distribution;
 use crate::results::record::CountRow;
@@ -220,7 +221,7 @@ pub(super) fn still_away(evidence: &Evidence, labels: &Labels) -> Option<String>
     let left: u64 = evidence.counts.iter().filter(of).map(|row| row.count).sum();
     match cut.saturating_sub(left) {
         0 => None,
-        away => Some(format!("gave up; {away} more were still disconnected at the end")),
+        away => Some(format!("gave up; {away} more {} still disconnected at the end", word_of(away, "was", "were"))),
     }
 }
 
