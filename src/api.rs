@@ -38,6 +38,7 @@ use crate::results::summary::summarise;
 use crate::results::usage::{self, Baseline};
 use crate::run::{self as engine, Places, RunStart};
 use crate::sim::{self, GoOn, Simulated};
+use crate::sut::command::output as target_output;
 use crate::sut::error::RunError;
 use crate::units::{Bytes, print_duration};
 use crate::verdict::{self, UNCHECKED, judge};
@@ -400,6 +401,7 @@ pub(crate) async fn measured(
         Box::pin(cluster::run(plan, (shard, division.workers), start, (places, folder), stop, snapshots)).await?
     };
     results.usage.add(usage.used());
+    results.meta.notices.extend(target_output::lost(&places.output));
     let verdict = if shard.is_whole() { judge(&Evidence::of(&results), &expectations) } else { unjudged(&results, shard) };
     Ok((results, verdict))
 }

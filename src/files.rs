@@ -40,14 +40,19 @@ pub fn read_regular_of(path: &Path, largest: Bytes) -> io::Result<Vec<u8>> {
     if bytes.len() as u64 > largest.0 { wrong(&format!("this file is larger than {}", number::bytes(largest.0))) } else { Ok(bytes) }
 }
 
-/// The bytes of a file that the user names, whatever it is; `None` where it has more than [`LARGEST`].
+/// The bytes of a scenario that the user names: of a regular file, or of what is open already under that name, as `/dev/stdin` and `<(…)` of a shell,
+/// of at most [`LARGEST`] bytes. A pipe with a name of its own is refused: if nobody writes to it, opening it would wait for ever.
 ///
 /// # Errors
-/// It cannot be read.
-pub fn bounded(file: File) -> io::Result<Option<Vec<u8>>> {
+/// It cannot be read, is something else, or is larger.
+pub fn read_named(path: &Path) -> io::Result<Vec<u8>> {
+    let is_open = path == Path::new("/dev/stdin") || ["/dev/fd", "/proc/self/fd"].iter().any(|folder| path.starts_with(folder));
+    if !is_open {
+        return read_regular(path);
+    }
     let mut bytes = Vec::new();
-    file.take(LARGEST + 1).read_to_end(&mut bytes)?;
-    Ok((bytes.len() as u64 <= LARGEST).then_some(bytes))
+    File::open(path)?.take(LARGEST + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST { Err(io::Error::other("this file is larger than 16 MiB")) } else { Ok(bytes) }
 }
 
 #[cfg(test)]

@@ -17,7 +17,22 @@ pub fn count(n: u64) -> String {
 
 /// A count with its noun, which takes an s unless there is one of it: `1 client`, `1,204 clients`.
 pub fn counted(n: u64, noun: &str) -> String {
-    format!("{} {noun}{}", count(n), if n == 1 { "" } else { "s" })
+    format!("{} {}", count(n), noun_of(n, noun))
+}
+
+/// A noun as it stands behind a number: `client` of one, `clients` of any other.
+pub fn noun_of(n: u64, noun: &str) -> String {
+    let end = match n {
+        1 => "",
+        _ if noun.ends_with('s') => "es",
+        _ => "s",
+    };
+    format!("{noun}{end}")
+}
+
+/// The word that goes with a number: of one, or of any other.
+pub fn word_of<'a>(n: u64, one: &'a str, other: &'a str) -> &'a str {
+    if n == 1 { one } else { other }
 }
 
 /// A time given in µs, to three digits: `640 µs`, `12.3 ms`, `2.31 s`, `2 min 5 s`, `1 h 2 min`.
@@ -162,6 +177,19 @@ mod tests {
         ] {
             assert_eq!(observed(value, unit), text);
         }
+    }
+
+    #[test]
+    fn words_go_with_their_number() {
+        for (n, noun, text) in [
+            (0, "client", "0 clients"),
+            (1, "more cohort", "1 more cohort"),
+            (1, "process", "1 process"),
+            (1_204, "process", "1,204 processes"),
+        ] {
+            assert_eq!(counted(n, noun), text);
+        }
+        assert_eq!([0, 1, 2].map(|n| word_of(n, "was", "were")), ["were", "was", "were"]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub use crate::dialogue::{ClientData, Dialogue, Readiness, Traffic};
 use crate::dialogue::{ClientMemory, DialogueSettings, Scripted};
 use crate::event::ClientIndex;
 use crate::expect::Expectation;
+use crate::number::{noun_of, word_of};
 use crate::reconnect::{Policy, whole_ms};
 use crate::secret::Secrets;
 use crate::seed::{Seed, Stream};
@@ -102,7 +103,10 @@ impl Plan {
         let late = |cohort: &Cohort| cohort.dues(self.seed).filter(|due| *due >= self.duration).count();
         let tell = |cohort: &Cohort| match late(cohort) {
             0 => None,
-            late => Some(format!("cohort {}: {late} of {} clients are due after the end of the run", cohort.name, cohort.count)),
+            late => {
+                let (of, are) = (noun_of(cohort.count.into(), "client"), word_of(late as u64, "is", "are"));
+                Some(format!("cohort {}: {late} of {} {of} {are} due after the end of the run", cohort.name, cohort.count))
+            }
         };
         self.cohorts.iter().filter_map(tell).collect()
     }

@@ -112,6 +112,16 @@ async fn start_holder(pause: bool, argv: &[&str], mark: &str) -> (tokio::process
 }
 
 #[tokio::test]
+async fn a_guard_that_somebody_has_stopped_ends_when_it_is_told_to() {
+    let guard = guard().await;
+    let started = guard.start(0, spec(&["sleep", "1000"], "stopped", Path::new("/dev/null"))).await.unwrap();
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(guard.pid() as i32), Signal::SIGSTOP).unwrap();
+    // Without a word it would be killed after ten seconds.
+    timeout(Duration::from_secs(8), guard.shutdown()).await.expect("it goes on").unwrap();
+    assert!(!Path::new(&format!("/proc/{}", started.pid)).exists());
+}
+
+#[tokio::test]
 async fn nothing_is_left_when_the_holder_of_the_guard_is_killed() {
     let table: [(&[&str], usize); 6] = [
         (&["sleep", "1000"], 1),

@@ -2,6 +2,7 @@
 
 use super::observed::Observed;
 use super::parameter::{Parameter, quantile, text};
+use crate::number::counted;
 use crate::results::Loaded;
 
 /// Attempts with nobody else so close are alone, µs.
@@ -63,7 +64,7 @@ pub(super) fn listen_queue(observed: &Observed, loaded: &Loaded, notes: &mut Vec
             parameter("backlog", backlog.min(65_535).to_string(), format!("{from}; somaxconn of the machine"), 0),
         ];
     }
-    let from = format!("{repeated} connects waited for a repeated SYN");
+    let from = format!("{} waited for a repeated SYN", counted(repeated as u64, "connect"));
     vec![
         parameter("accept", "\"when_free\"".to_owned(), from.clone(), repeated),
         // One of those is being served, and a queue holds one more than its length. The median, because a burst of SYNs gets in

@@ -5,6 +5,7 @@ use crate::cluster::workers::{WorkerState, Workers};
 use crate::load::hits::Question;
 use crate::metrics::meta::RunMeta;
 use crate::metrics::{Results, shard as books};
+use crate::number::{noun_of, word_of};
 use crate::plan::{Plan, Shard};
 use crate::run as engine;
 use crate::run::{Places, RunStart, StartedTarget, ToWorkers, unless};
@@ -271,7 +272,8 @@ pub(super) fn add_up(mut sum: Results, members: &Workers, (shard, workers): (Sha
     sum.workers = workers;
     for (worker, why) in lost {
         let clients = shard.part(worker, workers).count(plan.clients());
-        sum.lost.push(format!("{} was lost: {why}; its {clients} clients are missing from all results", name(worker, workers)));
+        let are = format!("{clients} {} {}", noun_of(clients.into(), "client"), word_of(clients.into(), "is", "are"));
+        sum.lost.push(format!("{} was lost: {why}; its {are} missing from all results", name(worker, workers)));
     }
     sum
 }

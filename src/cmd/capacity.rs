@@ -37,7 +37,9 @@ pub fn main(args: &Args) -> anyhow::Result<u8> {
     let varied = varied(&args.vary, &args.changes)?;
     let (lowest, highest) = ends(args, &varied)?;
     if args.dry_run {
-        console::print(&format!("{}{}", announcement(args, &varied, &lowest), lowest.dry_run()))?;
+        let note =
+            execute::needs_yes(&highest).filter(|_| highest.limits.elsewhere).map(|note| format!("note: {note}\n")).unwrap_or_default();
+        console::print(&format!("{}{}{note}", announcement(args, &varied, &lowest), lowest.dry_run()))?;
         return Ok(exit::OK);
     }
     execute::check_remote_limits(&highest)?;
@@ -51,7 +53,7 @@ pub fn main(args: &Args) -> anyhow::Result<u8> {
         let run = manifest::default_folder(&lowest.name, &manifest);
         run.with_file_name(format!("capacity-{}", run.file_name().unwrap_or_default().to_string_lossy()))
     };
-    let folder = Folder::open(args.output.out.as_deref(), args.output.force, default)?;
+    let folder = console::noted(Folder::open(args.output.out.as_deref(), args.output.force, default)?);
     let mut hunt =
         Hunt { bench: Bench::new(args, &varied, &lowest, folder.path(), stop.clone()), args, varied: &varied, limits: Vec::new() };
     if let Err(error) = hunt.all(&lowest) {

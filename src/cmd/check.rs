@@ -28,7 +28,9 @@ pub fn main(args: &Check) -> anyhow::Result<u8> {
     }
     let loaded = read::read(&args.run)?;
     let plan = stored_plan(&args.run, loaded.summary.schema_version < SCHEMA_VERSION)?;
-    let mut verdict = judge(&Evidence::read(&loaded)?, &plan.expectations);
+    let evidence = Evidence::read(&loaded)?;
+    console::note_missing(&loaded);
+    let mut verdict = judge(&evidence, &plan.expectations);
     verdict.answer = answer(&verdict, &loaded.summary, plan.answer.as_ref());
     if !args.quiet {
         let text = match args.format {

@@ -2,6 +2,8 @@
 
 use crate::cli::Changes;
 use crate::plan::Plan;
+use crate::results::folder::Folder;
+use crate::results::read::{self, Loaded};
 use crate::scenario::{self, Errors, Overrides, Source};
 use crate::secret::{Holder, mask};
 use anyhow::Context;
@@ -17,6 +19,28 @@ pub fn print(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other.context("cannot write to stdout"),
     }
+}
+
+/// Says of a run folder, on stderr, which files are missing and what cannot be told without them.
+pub fn note_missing(loaded: &Loaded) {
+    for missing in read::missing(&loaded.dir, &loaded.summary) {
+        // A closed stderr keeps nobody from what can be told.
+        let _ = writeln!(io::stderr(), "note: {missing}");
+    }
+}
+
+/// A run folder that was opened; says on stderr where that is which a killed run had left in its place.
+pub fn noted(folder: Folder) -> Folder {
+    if let Some(kept) = folder.kept() {
+        // A closed stderr keeps nobody from the run.
+        let _ = writeln!(
+            io::stderr(),
+            "note: a run was killed while writing {}; what it wrote is now {}",
+            folder.path().display(),
+            kept.display()
+        );
+    }
+    folder
 }
 
 /// Loads the scenario that an argument names, as [`Source::of`] understands it.

@@ -8,8 +8,8 @@ use crate::address::Address;
 use crate::api::{self, RunPart};
 use crate::cli::Format;
 use crate::metrics::Results;
-use crate::plan::limits::{is_here, is_named_here};
-use crate::plan::{Plan, Remote, Target};
+use crate::plan::limits::{self, is_named_here};
+use crate::plan::{Plan, Target};
 use crate::report;
 use crate::results::record::{Summary, Verdict};
 use crate::run as engine;
@@ -19,6 +19,7 @@ use crate::snapshots::Publisher;
 use crate::template::fill_one;
 use crate::text::json;
 use anyhow::Context;
+use core::net::IpAddr;
 use std::io::{self, IsTerminal, Write};
 use std::net::ToSocketAddrs;
 use std::path::Path;
@@ -71,19 +72,7 @@ pub(super) fn was_stopped(error: &anyhow::Error) -> bool {
 /// This tool can hurt: of a target on another machine it shows the plan, and refuses what is more than that gets without `--yes`. What shows only
 /// while it runs is held back then. Off this machine is what the name of the host leads to, whatever it is called.
 pub(super) fn check_remote_limits(plan: &Plan) -> anyhow::Result<()> {
-    let address = match &plan.target {
-        Target::Embedded(_) => return Ok(()),
-        Target::Command(command) => Address::parse(&fill_one(&command.address, "port", "80")).map_err(anyhow::Error::msg)?,
-        Target::Url(remote) => remote.address.clone(),
-    };
-    let here = match &plan.target {
-        // A proxy makes of a name what it wants.
-        Target::Url(remote) => is_here_by(remote, remote.connected()) && (remote.proxy.is_none() || is_named_here(&address.host)),
-        _ => is_on_this_machine(&address),
-    };
-    if here {
-        return Ok(());
-    }
+    let Some(address) = elsewhere(plan, is_on_this_machine)? else { return Ok(()) };
     // A closed stderr is no permission: the limits hold all the same.
     let _ = writeln!(io::stderr(), "{}", plan.dry_run());
     let too_much = if plan.limits.elsewhere { plan.too_much_elsewhere() } else { Vec::new() };
@@ -94,10 +83,37 @@ pub(super) fn check_remote_limits(plan: &Plan) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The same, with the addresses that a scenario gives for names: what is connected to counts.
-fn is_here_by(remote: &Remote, address: &Address) -> bool {
-    let given = remote.given(&address.host);
-    if given.is_empty() { is_on_this_machine(address) } else { given.into_iter().all(is_here) }
+/// What a run would refuse without `--yes`, for who only checks the plan. No name is looked up, for that would already ask somebody.
+pub(super) fn needs_yes(plan: &Plan) -> Option<String> {
+    let host = |address: &Address| address.host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let address = elsewhere(plan, |address| is_named_here(&host(address))).ok()??;
+    let too_much = plan.too_much_elsewhere();
+    if too_much.is_empty() {
+        return None;
+    }
+    let is_known = host(&address).parse::<IpAddr>().is_ok();
+    let why = if is_known { "it is on another machine" } else { "unless this name leads to this machine" };
+    Some(format!("a run against {address} needs --yes, {why}: {}", too_much.join(", ")))
+}
+
+/// The address of a target that is not on this machine, where `is_here` says so of a host to which the scenario gives no address.
+fn elsewhere(plan: &Plan, is_here: impl Fn(&Address) -> bool) -> anyhow::Result<Option<Address>> {
+    let (address, here) = match &plan.target {
+        Target::Embedded(_) => return Ok(None),
+        Target::Command(command) => {
+            let address = Address::parse(&fill_one(&command.address, "port", "80")).map_err(anyhow::Error::msg)?;
+            let here = is_here(&address);
+            (address, here)
+        }
+        Target::Url(remote) => {
+            let connected = remote.connected();
+            let given = remote.given(&connected.host);
+            let here = if given.is_empty() { is_here(connected) } else { given.into_iter().all(limits::is_here) };
+            // A proxy makes of a name what it wants.
+            (remote.address.clone(), here && (remote.proxy.is_none() || is_named_here(&remote.address.host)))
+        }
+    };
+    Ok(Some(address).filter(|_| !here))
 }
 
 /// Whether all addresses of a host are of this machine. One that cannot be found is not.
@@ -105,7 +121,7 @@ fn is_on_this_machine(address: &Address) -> bool {
     let found = (address.host.as_str(), address.port).to_socket_addrs();
     found.is_ok_and(|found| {
         let found: Vec<_> = found.collect();
-        !found.is_empty() && found.iter().all(|address| is_here(address.ip()))
+        !found.is_empty() && found.iter().all(|address| limits::is_here(address.ip()))
     })
 }
 

@@ -46,7 +46,7 @@ pub fn main(args: &Fidelity) -> anyhow::Result<u8> {
     let stop = Stop::listen().context("cannot listen for signals")?;
     let manifest = manifest::of(command_line(), &plan);
     let default = || manifest::default_folder(&format!("{}-fidelity", plan.name), &manifest);
-    let folder = Folder::open(args.output.out.as_deref(), args.output.force, default)?;
+    let folder = console::noted(Folder::open(args.output.out.as_deref(), args.output.force, default)?);
     let comparison = match work(args, &changes, (plan, before), folder.path(), &stop) {
         Ok(comparison) => comparison,
         Err(error) => {

@@ -2,7 +2,7 @@
 
 mod report;
 
-use super::console::print;
+use super::console::{self, print};
 use super::exit::{FAILED, INCONCLUSIVE, OK, Usage};
 use super::signals::Stop;
 use crate::cli::{Format, Learn, RefuseChoice};
@@ -27,7 +27,7 @@ use std::time::Duration;
 pub fn main(args: &Learn) -> anyhow::Result<u8> {
     let required = args.require.as_deref().map(requirements).transpose().map_err(Usage)?.unwrap_or_default();
     let stop = Stop::listen().context("cannot listen for signals")?;
-    let folder = Folder::open(args.out.as_deref(), false, default_folder)?;
+    let folder = console::noted(Folder::open(args.out.as_deref(), false, default_folder)?);
     let found = match asked(args, &folder, &stop) {
         Ok(found) => found,
         Err(error) => {

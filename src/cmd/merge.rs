@@ -6,6 +6,7 @@ use crate::cli::Merge;
 use crate::metrics::Results;
 use crate::metrics::carried::missed;
 use crate::metrics::meta::RunMeta;
+use crate::number::counted;
 use crate::plan::Plan;
 use crate::results::folder::Folder;
 use crate::results::read::read_regular;
@@ -29,14 +30,17 @@ pub fn main(args: &Merge) -> anyhow::Result<u8> {
     if parts.len() > 1 {
         results.meta.notices.extend(missed(&results, &plan));
     }
-    results.meta.notices.push(format!("merged from {} shards with {} processes", parts.len(), results.workers));
+    results.meta.notices.push({
+        let shards = counted(parts.len() as u64, "shard");
+        format!("merged from {shards} with {}", counted(results.workers.into(), "process"))
+    });
     (manifest.seed, manifest.variables) = (plan.seed.0, manifest::variables(&plan));
     // The whole began when its first part did.
     if let Some(started) = parts.iter().map(|part| &part.header.started).min() {
         manifest.started.clone_from(started);
     }
     let default = || manifest::default_folder(&plan.name, &manifest);
-    let folder = Folder::open(args.output.out.as_deref(), args.output.force, default)?;
+    let folder = console::noted(Folder::open(args.output.out.as_deref(), args.output.force, default)?);
     finish(args, folder, &results, &plan, &manifest)
 }
 

@@ -26,6 +26,7 @@ pub fn main(args: &Report) -> anyhow::Result<u8> {
         artifacts::map(&mapped, out)?;
     } else {
         let loaded = read::read(&args.run)?;
+        console::note_missing(&loaded);
         make()?;
         crate::api::draw(&loaded, out)?;
     }

@@ -1,7 +1,7 @@
 //! `closestorm run`: a scenario on real sockets, from the plan to the verdict.
 
 use super::console;
-use super::execute::{check_programs, check_remote_limits, print_result, print_summary, run_and_judge, was_stopped};
+use super::execute::{check_programs, check_remote_limits, needs_yes, print_result, print_summary, run_and_judge, was_stopped};
 use super::exit;
 use super::signals::Stop;
 use crate::api::{Error, RunPart, check_instances, divide, save};
@@ -31,7 +31,8 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
     plan.limits = args.load.limits();
     if args.dry_run {
         check_instances(&plan)?;
-        console::print(&plan.dry_run())?;
+        let note = needs_yes(&plan).filter(|_| plan.limits.elsewhere).map(|note| format!("note: {note}\n")).unwrap_or_default();
+        console::print(&format!("{}{note}", plan.dry_run()))?;
         return Ok(exit::OK);
     }
     check_remote_limits(&plan)?;
@@ -42,7 +43,7 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
     let stop = Stop::listen().context("cannot listen for signals")?;
     let manifest = manifest::of(console::command_line(), &plan);
     let default = || manifest::default_folder(&plan.name, &manifest);
-    let folder = Folder::open(args.output.out.as_deref(), args.output.force, default)?;
+    let folder = console::noted(Folder::open(args.output.out.as_deref(), args.output.force, default)?);
     let plan = Arc::new(plan);
     let whom = RunPart { shard, division, start };
     let (results, verdict) = match run_and_judge(&plan, whom, folder.path(), Duration::ZERO, args.output.quiet, stop.clone()) {

@@ -4,6 +4,7 @@ use super::console::print;
 use super::exit::{OK, Usage};
 use super::faults::pretty;
 use crate::cli::{Format, Scenarios};
+use crate::number::{counted, word_of};
 use crate::output;
 use crate::scenario::{BUNDLED, Bundled, PROGRAMS, bundled};
 use crate::units::nearest;
@@ -52,10 +53,12 @@ fn write(dir: &Path) -> anyhow::Result<String> {
             .with_context(|| format!("cannot write {}", path.display()))?;
         written += 1;
     }
-    let there = if kept > 0 { format!(", {kept} existing files were kept") } else { String::new() };
+    let there =
+        if kept > 0 { format!(", {} {} kept", counted(kept, "existing file"), word_of(kept, "was", "were")) } else { String::new() };
     let node = dir.join("node");
     Ok(format!(
-        "{written} files written below {}{there}\nInstall the packages of the Node.js servers once: npm ci --prefix {}\n",
+        "{} written below {}{there}\nInstall the packages of the Node.js servers once: npm ci --prefix {}\n",
+        counted(written, "file"),
         dir.display(),
         node.display()
     ))

@@ -40,7 +40,7 @@ pub(super) fn main(args: &Serve, scenario: &str, listen: SocketAddr) -> anyhow::
     raise_files().context("cannot read the limit of open files")?;
     let stop = Stop::listen().context("cannot listen for signals")?;
     let manifest = manifest::of(console::command_line(), &plan);
-    let folder = args.out.as_deref().map(|out| Folder::open(Some(out), false, || out.to_owned())).transpose()?;
+    let folder = args.out.as_deref().map(|out| Folder::open(Some(out), false, || out.to_owned())).transpose()?.map(console::noted);
     let scratch = Scratch::new()?;
     let output = output_file(folder.as_ref().map_or(scratch.0.as_path(), Folder::path));
     let places = Places { program: this_program(), output, warm_up: Duration::ZERO };

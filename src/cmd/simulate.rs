@@ -49,7 +49,7 @@ pub fn main(args: &Simulate) -> anyhow::Result<u8> {
     let stop = Stop::listen().context("cannot listen for signals")?;
     let manifest = manifest::of(command_line(), &plan);
     let default = || manifest::default_folder(&plan.name, &manifest);
-    let folder = Folder::open(args.output.out.as_deref(), args.output.force, default)?;
+    let folder = console::noted(Folder::open(args.output.out.as_deref(), args.output.force, default)?);
     let simulated = match simulate(&plan, &model, args.output.quiet, &stop) {
         Ok(simulated) => simulated,
         Err(error) => {

@@ -1,6 +1,7 @@
 //! `closestorm validate`: checks scenarios without running them.
 
 use super::console::{load, print};
+use super::execute::needs_yes;
 use super::exit::{OK, USAGE};
 use crate::cli::Validate;
 use crate::number::counted;
@@ -30,7 +31,7 @@ pub fn main(args: Validate) -> anyhow::Result<u8> {
                 let faults = counted(plan.faults.len() as u64, "fault");
                 let expectations = counted(plan.expectations.len() as u64, "expectation");
                 let mut line = format!("ok {shown}: {clients}, {}, {faults}, {expectations}\n", print_duration(plan.duration));
-                plan.notices.iter().for_each(|notice| line += &format!("   note: {}\n", printable(notice)));
+                plan.notices.iter().chain(&needs_yes(&plan)).for_each(|notice| line += &format!("   note: {}\n", printable(notice)));
                 line += &format!("   {}\n", reach(&plan.target));
                 print(&line)?;
             }

@@ -32,7 +32,7 @@ impl WitnessedFolder {
     /// It is there already, or cannot be made.
     pub(super) fn open(out: &Path, seed: u64) -> anyhow::Result<WitnessedFolder> {
         let manifest = manifest::collect(console::command_line(), Seed(seed));
-        let folder = Folder::open(Some(out), false, || out.to_owned())?;
+        let folder = console::noted(Folder::open(Some(out), false, || out.to_owned())?);
         Ok(WitnessedFolder { folder, manifest, usage: Baseline::now() })
     }
 

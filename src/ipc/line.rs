@@ -1,5 +1,6 @@
 //! What the bytes of a link mean: lines, the hello of the first, and what is wrong with them. No socket, no clock.
 
+use crate::number::counted;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io;
@@ -239,7 +240,7 @@ impl Decoder {
 fn quoted(bytes: &[u8]) -> String {
     let shown = &bytes[..bytes.len().min(SHOWN)];
     let more = bytes.len() - shown.len();
-    let rest = if more > 0 { format!(" and {more} bytes more") } else { String::new() };
+    let rest = if more > 0 { format!(" and {} more", counted(more as u64, "byte")) } else { String::new() };
     format!("\"{}\"{rest}", shown.escape_ascii())
 }
 

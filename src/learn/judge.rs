@@ -3,6 +3,7 @@
 use super::findings::{Findings, Return, shown};
 use crate::close::{ABNORMAL, NO_STATUS};
 use crate::estimate::busy_ms;
+use crate::number::counted;
 use crate::reconnect::{Jitter, ScheduleKind};
 use crate::units::{ms, print_duration};
 use std::time::Duration;
@@ -101,10 +102,10 @@ pub(super) fn jitter(found: &Findings, _: Option<Duration>) -> Judgement {
         }
         (Jitter::None, None) if any_drawn(policy.lead.len()) => Judgement::Pass("in the first waits only".to_owned()),
         (Jitter::None, None) if !ranges => {
-            Judgement::Fail(format!("all waits of the same attempt are alike, in {} outages", found.outages.len()))
+            Judgement::Fail(format!("all waits of the same attempt are alike, in {}", counted(found.outages.len() as u64, "outage")))
         }
         (Jitter::None, _) => Judgement::NotTested(format!("waits of the same attempt differ by little: {BUSY}")),
-        _ => Judgement::Pass(format!("seen in {} outages", found.outages.len())),
+        _ => Judgement::Pass(format!("seen in {}", counted(found.outages.len() as u64, "outage"))),
     }
 }
 
@@ -272,8 +273,8 @@ pub(super) fn patience(found: &Findings, limit: Option<Duration>) -> Judgement {
 pub(super) fn one_connection(found: &Findings, _: Option<Duration>) -> Judgement {
     match (found.connections, found.doubles) {
         (0, _) => Judgement::NotTested("no connections".to_owned()),
-        (all, 0) => Judgement::Pass(format!("{all} connections, one at a time")),
-        (all, doubles) => Judgement::Fail(format!("{doubles} of {all} connections came beside an open one")),
+        (all, 0) => Judgement::Pass(format!("{}, one at a time", counted(all.into(), "connection"))),
+        (all, doubles) => Judgement::Fail(format!("{doubles} of {} came beside an open one", counted(all.into(), "connection"))),
     }
 }
 
@@ -288,7 +289,7 @@ pub(super) fn close_answer(found: &Findings, _: Option<Duration>) -> Judgement {
         .map(|after| format!("{} by {}", after.code, after.answered.map_or_else(|| "nothing".to_owned(), |code| code.to_string())))
         .collect();
     match wrong.is_empty() {
-        true => Judgement::Pass(format!("{} codes", asked.len())),
+        true => Judgement::Pass(counted(asked.len() as u64, "code")),
         false => Judgement::Fail(format!("answered {}", wrong.join(", "))),
     }
 }

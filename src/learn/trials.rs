@@ -5,6 +5,7 @@ use super::questions::{ClientSource, LearnError, Questions, TrialQuestion};
 use super::subject::Subject;
 use crate::close::{ABNORMAL, NO_STATUS};
 use crate::estimate;
+use crate::number::counted;
 use crate::sut::command::Guard;
 use futures_util::future::try_join_all;
 use std::convert::Infallible;
@@ -101,7 +102,7 @@ async fn ask_all(
     list: Vec<TrialQuestion>,
     told: &(dyn Fn(String) + Sync),
 ) -> Result<(), LearnError> {
-    told(format!("cutting connections: {} outages, {} at a time", questions.outages, questions.instances));
+    told(format!("cutting connections: {}, {} at a time", counted(questions.outages.into(), "outage"), questions.instances));
     let share = questions.outages.div_ceil(u32::from(questions.instances));
     let count = subjects.len();
     let each = subjects.iter_mut().enumerate().map(|(index, subject)| {

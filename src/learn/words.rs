@@ -4,6 +4,7 @@ use super::findings::{Findings, Return, shown};
 use super::policy::{jitter, policy, toml};
 use super::rules::{Judgement, RULES, Rule};
 use crate::estimate::{ParameterEstimate, PolicyFit, Quantity};
+use crate::number::{counted, word_of};
 use crate::units::ms;
 use serde_json::{Value, json};
 use std::fmt::Write;
@@ -51,7 +52,7 @@ fn card(found: &Findings) -> String {
     let count = |wanted: fn(&Judgement) -> bool| judged.iter().filter(|(_, judgement)| wanted(judgement)).count();
     let failed = count(|judgement| matches!(judgement, Judgement::Fail(_)));
     let passed = count(|judgement| matches!(judgement, Judgement::Pass(_)));
-    let mut out = format!("{passed} rules kept, {failed} broken, {} not tested\n\n", judged.len() - passed - failed);
+    let mut out = format!("{} kept, {failed} broken, {} not tested\n\n", counted(passed as u64, "rule"), judged.len() - passed - failed);
     let mut of = |wanted: fn(&Judgement) -> bool| {
         for (rule, judgement) in judged.iter().filter(|(_, judgement)| wanted(judgement)) {
             let (result, seen) = judgement.parts();
@@ -74,7 +75,11 @@ fn card(found: &Findings) -> String {
 
 /// Waits by attempt, in a line each.
 fn waits(found: &Findings) -> String {
-    let mut out = format!("Waits by attempt, of {} outages; attempts were refused by {}\n", found.outages.len(), found.refuse.words());
+    let mut out = format!(
+        "Waits by attempt, of {}; attempts were refused by {}\n",
+        counted(found.outages.len() as u64, "outage"),
+        found.refuse.words()
+    );
     for step in 0..found.attempts() {
         let mut waits: Vec<f64> = found.outages.iter().filter_map(|outage| outage.waits_ms.get(step).copied()).collect();
         waits.sort_by(f64::total_cmp);
@@ -82,10 +87,16 @@ fn waits(found: &Findings) -> String {
         let _ = writeln!(out, "  {:>2}  {:>9} to {:>9}, half below {:>9}  ({})", step + 1, at(0.0), at(1.0), at(0.5), waits.len());
     }
     if let Some(least) = found.gave_up.iter().map(|away| away.attempts).min() {
-        let _ = writeln!(out, "  did not come back after {least} attempts, {} times", found.gave_up.len());
+        let _ = writeln!(
+            out,
+            "  did not come back after {}, {}",
+            counted(least.into(), "attempt"),
+            counted(found.gave_up.len() as u64, "time")
+        );
     }
     if found.exits > 0 {
-        let _ = writeln!(out, "  the process ended by itself {} times: client-1.log and so on have what it printed", found.exits);
+        let times = counted(found.exits.into(), "time");
+        let _ = writeln!(out, "  the process ended by itself {times}: client-1.log and so on have what it printed");
     }
     out
 }
@@ -109,10 +120,11 @@ fn schedule(found: &Findings) -> String {
 pub fn goodness(fit: &PolicyFit) -> Vec<String> {
     let good = &fit.goodness;
     let outside = (good.outside * good.waits as f64).round();
+    let are = word_of(outside as u64, "is", "are");
     let mut all = match good.is_good() {
-        true => vec![format!("{} waits fit, {outside} are outside", good.waits)],
+        true => vec![format!("{} waits fit, {outside} {are} outside", good.waits)],
         false => vec![format!(
-            "DOES NOT FIT: of {} waits {outside} are outside{}. This client waits by a rule that the model cannot say.",
+            "DOES NOT FIT: of {} waits {outside} {are} outside{}. This client waits by a rule that the model cannot say.",
             good.waits,
             good.chance.map(|chance| format!(", and the others have a chance of {chance:.1e}")).unwrap_or_default()
         )],

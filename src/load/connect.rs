@@ -238,7 +238,8 @@ async fn through_proxy(stream: ByteStream, head: &[u8], sends: Option<&Arc<SendL
     let mut whole = false;
     while !whole {
         if answer.len() >= PROXY_HEAD_MAX {
-            return Err(wrong("its answer is not HTTP"));
+            let is_http = answer.starts_with(b"HTTP/");
+            return Err(wrong(if is_http { "the head of its answer is longer than 16 KiB" } else { "its answer is not HTTP" }));
         }
         let length = stream.peek(&mut block).await.map_err(ended)?;
         if length == 0 {
@@ -257,6 +258,7 @@ async fn through_proxy(stream: ByteStream, head: &[u8], sends: Option<&Arc<SendL
     match (response.parse(&answer), response.code) {
         (Ok(_), Some(200..300)) => Ok(ByteStream::Tcp(stream)),
         (Ok(_), Some(status)) => Err(wrong(&format!("it answered CONNECT with HTTP {status}"))),
+        (Err(httparse::Error::TooManyHeaders), _) => Err(wrong("its answer has more than 64 header fields")),
         _ => Err(wrong("its answer is not HTTP")),
     }
 }
@@ -372,6 +374,10 @@ mod tests {
         assert!(through(&[b"HTTP/1.1 200 OK\r\n"]).await.is_err_and(|failure| why(failure).contains("instead of an answer")));
         assert!(through(&[b"HTTP/1.1 403 No\r\n\r\n"]).await.is_err_and(|failure| why(failure).contains("HTTP 403")));
         assert!(through(&[&[b'x'; 20_000]]).await.is_err_and(|failure| why(failure).contains("not HTTP")));
+        let endless = format!("HTTP/1.1 200 OK\r\nX: {}", "x".repeat(20_000)).leak();
+        assert!(through(vec![endless.as_bytes()].leak()).await.is_err_and(|failure| why(failure).contains("longer than 16 KiB")));
+        let many = format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: y\r\n".repeat(65)).leak();
+        assert!(through(vec![many.as_bytes()].leak()).await.is_err_and(|failure| why(failure).contains("more than 64 header fields")));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::book::{FaultBook, Results, Status};
 use super::meta::FaultMeta;
 use crate::event::Event;
 use crate::fault::{Acts, Effect, Side};
+use crate::number::counted;
 use crate::plan::{Pick, Plan, Shard};
 use std::collections::BTreeMap;
 
@@ -88,10 +89,10 @@ pub fn so_few(meta: &FaultMeta, selected: u32, eligible: Option<u32>) -> Option<
         (None, _) if meta.acts == Acts::Later => Some("it acts on attempts that begin after the firing".to_owned()),
         (Some(0), _) => Some("no connection matched its `select` filters".to_owned()),
         (Some(eligible), Pick::Count(count)) if eligible < count && selected > 0 => {
-            Some(format!("only {eligible} of {count} connections matched its `select` filters"))
+            Some(format!("only {eligible} of {} matched its `select` filters", counted(count.into(), "connection")))
         }
         (Some(eligible), Pick::Share(share)) if selected == 0 && share * f64::from(eligible) < 0.5 => {
-            Some(format!("its percentage of {eligible} connections rounds to zero"))
+            Some(format!("its percentage of {} rounds to zero", counted(eligible.into(), "connection")))
         }
         (Some(_), _) if selected == 0 => Some("its limit `hits` was reached".to_owned()),
         _ => None,
@@ -109,7 +110,8 @@ pub fn short(results: &Results) -> Vec<String> {
         let short: Vec<_> = firings.filter(|eligible| *eligible < count).collect();
         let (least, firings) = (short.iter().min()?, short.len());
         let times = if firings == 1 { "1 firing".to_owned() } else { format!("each of {firings} firings, at least") };
-        Some(format!("fault {}: select.count is {count}, and in {times} {least} connections matched its filters", meta.id))
+        let matched = counted((*least).into(), "connection");
+        Some(format!("fault {}: select.count is {count}, and in {times} {matched} matched its filters", meta.id))
     });
     told.collect()
 }
@@ -122,7 +124,9 @@ fn why(meta: &FaultMeta, book: &FaultBook, all_opened: bool) -> Option<String> {
         Acts::Process | Acts::Later => None,
         Acts::Listener if book.injected == 0 => Some("it reached no listening socket".to_owned()),
         Acts::AtOnce | Acts::Perhaps if book.selected == 0 => Some("no connection matched when it fired".to_owned()),
-        Acts::AtOnce if book.injected == 0 => Some(format!("it selected {} connections but acted on none of them", book.selected)),
+        Acts::AtOnce if book.injected == 0 => {
+            Some(format!("it selected {} but acted on none of them", counted(book.selected, "connection")))
+        }
         Acts::AtOnce | Acts::Perhaps | Acts::Listener => None,
     }
 }

@@ -6,6 +6,7 @@ use super::{
 };
 use crate::event::ClientIndex;
 use crate::fault::{Form, Value};
+use crate::number::noun_of;
 use crate::reconnect::{Decision, Loss, whole_ms};
 use crate::secret::{Holder, mask, mask_address};
 use crate::seed::Seed;
@@ -32,7 +33,7 @@ impl Plan {
         line(
             &mut out,
             0,
-            &format!("scenario {}: {} clients, {}, seed {}", self.name, self.clients(), print_duration(self.duration), self.seed.0),
+            &format!("scenario {}: {}, {}, seed {}", self.name, clients(self.clients()), print_duration(self.duration), self.seed.0),
         );
         for (word, text) in [("question", &self.question), ("hypothesis", &self.hypothesis)] {
             text.iter().for_each(|text| line(&mut out, 1, &format!("{word}: {text}")));
@@ -48,6 +49,11 @@ impl Plan {
         self.notices.iter().for_each(|notice| line(&mut out, 0, &format!("note: {notice}")));
         self.secrets.hide(&out)
     }
+}
+
+/// So many clients, without separators: as a scenario has the number.
+fn clients(count: u32) -> String {
+    format!("{count} {}", noun_of(count.into(), "client"))
 }
 
 fn line(out: &mut String, depth: usize, text: &str) {
@@ -137,7 +143,7 @@ fn heartbeat(heartbeat: &Heartbeat) -> String {
 
 fn cohort(out: &mut String, cohort: &Cohort, seed: Seed) {
     let last = cohort.first + cohort.count.saturating_sub(1);
-    line(out, 0, &format!("cohort {}: {} clients, {} to {last}", cohort.name, cohort.count, cohort.first));
+    line(out, 0, &format!("cohort {}: {}, {} to {last}", cohort.name, clients(cohort.count), cohort.first));
     let shape = match &cohort.arrive {
         Arrive::Over(span) => format!("over {}", print_duration(*span)),
         Arrive::Rate(rate) => format!("at {rate}"),

@@ -3,6 +3,7 @@
 use super::Plan;
 use crate::event::ClientIndex;
 use crate::fault::Injection;
+use crate::number::{noun_of, word_of};
 use crate::seed::Seed;
 use crate::units::Rate;
 use serde::{Deserialize, Serialize};
@@ -67,12 +68,13 @@ impl Plan {
     pub fn short_of_clients(&self) -> Vec<String> {
         let told = self.faults.iter().filter_map(|fault| {
             let Pick::Count(count) = fault.select.pick else { return None };
-            let (there, whose) = match fault.select.cohort {
-                Some(cohort) => (self.cohorts[cohort].count, format!("cohort {} has", self.cohorts[cohort].name)),
-                None => (self.clients(), "there are".to_owned()),
+            let (there, (whose, has)) = match fault.select.cohort {
+                Some(cohort) => (self.cohorts[cohort].count, (format!("cohort {}", self.cohorts[cohort].name), "has")),
+                None => (self.clients(), ("there".to_owned(), word_of(self.clients().into(), "is", "are"))),
             };
             let name = &fault.name;
-            (there < count).then(|| format!("fault {name}: select.count is {count}, but {whose} {there} clients: a firing cannot hit more"))
+            let clients = format!("{there} {}", noun_of(there.into(), "client"));
+            (there < count).then(|| format!("fault {name}: select.count is {count}, but {whose} {has} {clients}: a firing cannot hit more"))
         });
         told.collect()
     }

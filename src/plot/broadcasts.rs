@@ -53,7 +53,7 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     draw_names(&mut scene, &panel, &lines, &y);
     let early = loaded.summary.broadcast_latency_negative_us.count;
     let early = if early > 0 { format!(" · {} more came before their time: not shown", number::count(early)) } else { String::new() };
-    let more = if left_out > 0 { format!(" · {left_out} more cohorts left out") } else { String::new() };
+    let more = if left_out > 0 { format!(" · {} left out", number::counted(left_out as u64, "more cohort")) } else { String::new() };
     let counted = format!(
         "n = {}{early}{more} · thin: percentiles that need more samples (p99 takes {})",
         number::counted(messages.round() as u64, "message"),

@@ -171,8 +171,11 @@ fn agreement(loaded: &Loaded, codes: usize) -> String {
     let all: u64 = told().map(|(_, row)| row.count).sum();
     let same: u64 = told().filter(|(code, row)| Some(*code) == row.client_code).map(|(_, row)| row.count).sum();
     match all {
-        0 => format!("Clients report {codes} different codes"),
-        _ => format!("{codes} codes; both sides see the same code in {} of {}", number::count(same), number::counted(all, "ending")),
+        0 => format!("Clients report {}", number::counted(codes as u64, "different code")),
+        _ => {
+            let codes = number::counted(codes as u64, "code");
+            format!("{codes}; both sides see the same code in {} of {}", number::count(same), number::counted(all, "ending"))
+        }
     }
 }
 

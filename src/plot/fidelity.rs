@@ -42,7 +42,7 @@ pub fn scene(comparison: &Comparison, real: &Loaded, simulated: &Loaded) -> Scen
         attempted(&mut scene, Panel { left: RIGHT.0, right: RIGHT.1, top: upper, bottom: lower }, window, cohort, (real, simulated));
     }
     let left_out = comparison.cohorts.len() - rows;
-    let more = if left_out > 0 { format!(" · {left_out} more cohorts left out") } else { String::new() };
+    let more = if left_out > 0 { format!(" · {} left out", number::counted(left_out as u64, "more cohort")) } else { String::new() };
     let outages: u64 = comparison.cohorts.iter().map(|cohort| cohort.outages.real).sum();
     sheet::close(scene, real, &format!("n = {} on real sockets{more}", number::counted(outages, "outage")))
 }

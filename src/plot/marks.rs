@@ -112,7 +112,11 @@ impl MarkLanes {
     /// Says which marks have no label; empty if all have one.
     pub(super) fn note(&self) -> String {
         let unnamed = self.placed.iter().filter(|(_, lane, _)| lane.is_none()).count();
-        if unnamed == 0 { String::new() } else { format!(" · {unnamed} further marks are drawn without a name") }
+        if unnamed == 0 {
+            String::new()
+        } else {
+            format!(" · {unnamed} further {} drawn without a name", number::word_of(unnamed as u64, "mark is", "marks are"))
+        }
     }
 
     /// The bands on each panel (its top and bottom), to be drawn before the data.

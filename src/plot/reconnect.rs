@@ -56,7 +56,7 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     }
     draw_names(&mut scene, &panel, &lines, &y);
     let back: f64 = lines.iter().map(|line| line.distribution.back).sum();
-    let more = if left_out > 0 { format!(" · {left_out} more cohorts left out") } else { String::new() };
+    let more = if left_out > 0 { format!(" · {} left out", number::counted(left_out as u64, "more cohort")) } else { String::new() };
     let counted = format!(
         "n = {}, {} of them ended{more} · thin: percentiles that need more samples (p99 takes {}) · ✗ where a line ends short of all",
         number::counted(outages.round() as u64, "outage"),

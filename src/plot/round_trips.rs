@@ -65,7 +65,7 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     lanes.draw_labels(&mut scene, &x, TOP + 10.0, &panels);
     let (ticks, unit) = axis::offset_ticks(end, 10);
     Panel { left: LEFT, right: RIGHT, top, bottom }.x_axis(&mut scene, &x, &ticks, &format!("Time since the first arrival ({unit})"));
-    let more = if left_out > 0 { format!(" · {left_out} more cohorts left out") } else { String::new() };
+    let more = if left_out > 0 { format!(" · {} left out", number::counted(left_out as u64, "more cohort")) } else { String::new() };
     let echoes: u64 = loaded.timeline.iter().map(|row| row.echoed).sum();
     let counted = format!(
         "n = {} in intervals of {} · gaps: no echo came{more}{}",

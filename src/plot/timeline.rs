@@ -91,7 +91,7 @@ fn time_axis(loaded: &Loaded) -> Axis {
 fn series(loaded: &Loaded) -> Vec<Series> {
     let mut names = sheet::cohorts_and(loaded, loaded.timeline.iter().map(|row| row.cohort.as_str()));
     let rest = if names.len() > STRIPS_MAX { names.split_off(STRIPS_MAX - 1) } else { Vec::new() };
-    let rest_name = format!("{} other cohorts", rest.len());
+    let rest_name = number::counted(rest.len() as u64, "other cohort");
     if !rest.is_empty() {
         names.push(rest_name.clone());
     }

@@ -2,6 +2,7 @@
 
 use super::document::{Block, Table};
 use super::{html as web, markdown as text};
+use crate::number::counted;
 use crate::plot::ChartSvg;
 use crate::plot::learned::{NAME_OF_FILES, scene};
 use crate::results::learned::{LearnedClient, LearnedRule};
@@ -29,7 +30,10 @@ fn blocks(client: &LearnedClient) -> Vec<Block> {
         (0, 0, true) => "pass",
         _ => "inconclusive",
     };
-    blocks.push(Block::Verdict { result: result.to_owned(), text: format!("{kept} rules kept, {broken} broken, {open} not tested") });
+    blocks.push(Block::Verdict {
+        result: result.to_owned(),
+        text: format!("{} kept, {broken} broken, {open} not tested", counted(kept as u64, "rule")),
+    });
     blocks.extend(client.doubts.iter().cloned().map(Block::Paragraph));
     blocks.push(Block::Table(card(client)));
     let broken: Vec<String> = client.rules.iter().filter(|rule| rule.result == "fail").map(reason).collect();
@@ -95,7 +99,7 @@ mod tests {
         let page = html(&client, &plot::learned::svg(&client).unwrap());
         assert!(!page.contains("<b>app.js") && page.contains("<svg "));
         let place = |text: &str| page.find(text).unwrap_or_else(|| panic!("{text}: {page}"));
-        assert!(place("1 rules kept, 1 broken, 1 not tested") < place("What was seen") && place("What was seen") < place("<svg "));
+        assert!(place("1 rule kept, 1 broken, 1 not tested") < place("What was seen") && place("What was seen") < place("<svg "));
         assert!(place("<svg ") < place("reconnect = {"));
         let text = markdown(&client);
         for words in ["| ✗ | jitter |", "![Waits are exponential", "Not asked", "status code 1000"] {

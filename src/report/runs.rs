@@ -16,7 +16,7 @@ pub fn spread(runs: &Runs, seed: u64, judged: bool) -> String {
     }
     let last = seed.wrapping_add(runs.planned.saturating_sub(1));
     let seeds = format!("seeds {seed} to {last}");
-    let mut out = format!("{:<13}{seeds:<24}{:>12}{:>12}{:>12}\n", format!("{} runs", runs.done), "least", "median", "most");
+    let mut out = format!("{:<13}{seeds:<24}{:>12}{:>12}{:>12}\n", number::counted(runs.done, "run"), "least", "median", "most");
     for (name, time, Spread { least, median, most, .. }) in runs.figures() {
         let [least, median, most] = [least, median, most].map(|value| show(value, time));
         out += &format!("             {name:<24}{least:>12}{median:>12}{most:>12}\n");

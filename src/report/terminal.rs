@@ -201,7 +201,7 @@ fn side(codes: &BTreeMap<String, u64>) -> String {
     let mut parts: Vec<String> = sorted.iter().take(CODES_MAX).map(one).collect();
     if sorted.len() > CODES_MAX {
         let rest: u64 = sorted[CODES_MAX..].iter().map(|(_, n)| **n).sum();
-        parts.push(format!("{} other codes {}", sorted.len() - CODES_MAX, number::count(rest)));
+        parts.push(format!("{} {}", number::counted((sorted.len() - CODES_MAX) as u64, "other code"), number::count(rest)));
     }
     if parts.is_empty() { "none".to_string() } else { parts.join(", ") }
 }
@@ -229,7 +229,7 @@ fn reconnect(page: &mut Page, summary: &Summary) {
         page.entry("", &format!("n/a: not observed, or too few samples (p50 takes {p50}, p90 {p90}, p99 {p99})"));
     }
     if out.len() > COHORTS_MAX {
-        page.entry("", &format!("{} more cohorts in the report", out.len() - COHORTS_MAX));
+        page.entry("", &format!("{} in the report", number::counted((out.len() - COHORTS_MAX) as u64, "more cohort")));
     }
 }
 
@@ -286,7 +286,7 @@ fn times(page: &mut Page, summary: &Summary) {
         page.entry(if n == 0 { "round trips" } else { "" }, &format!("{whose}{}", phrase::line(&messages.rtt_us)));
     }
     if round_trips.len() > COHORTS_MAX {
-        page.entry("", &format!("{} more cohorts in the report", round_trips.len() - COHORTS_MAX));
+        page.entry("", &format!("{} in the report", number::counted((round_trips.len() - COHORTS_MAX) as u64, "more cohort")));
     }
     if phrase::is_told(&summary.opening_handshake_us, summary.simulated) {
         page.entry("handshakes", &phrase::line(&summary.opening_handshake_us));

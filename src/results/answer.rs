@@ -77,12 +77,19 @@ fn back(summary: &Summary) -> Option<String> {
         (1, false) if all == 1 => "the client never came back".to_owned(),
         (away, false) if away == all => format!("none of {} came back", number::count(all)),
         (away, false) if cut(summary) == away => {
-            format!("{} of {} were still disconnected at the end", number::count(away), number::count(all))
+            let were = number::word_of(away, "was", "were");
+            format!("{} of {} {were} still disconnected at the end", number::count(away), number::count(all))
         }
         (away, false) => match cut(summary) {
             0 => format!("{} of {} never came back", number::count(away), number::count(all)),
             cut => {
-                format!("{} of {} were not back at the end, {} gave up", number::count(away), number::count(all), number::count(away - cut))
+                let were = number::word_of(away, "was", "were");
+                format!(
+                    "{} of {} {were} not back at the end, {} gave up",
+                    number::count(away),
+                    number::count(all),
+                    number::count(away - cut)
+                )
             }
         },
         (away, true) => format!("{} of {} did not end", number::count(away), number::counted(all, "outage")),
@@ -242,6 +249,8 @@ mod tests {
         let mut left = run.clone();
         left.reconnect.left = 2;
         assert_eq!(told(&left, Some(&words("Yes", "No"))).unwrap(), "3 of 998 were still disconnected at the end, p99 2.9 s");
+        left.reconnect.left = 4;
+        assert_eq!(told(&left, Some(&words("Yes", "No"))).unwrap(), "1 of 996 was still disconnected at the end, p99 2.9 s");
         (run.reconnect.recovered, run.reconnect.time_us.never) = (900, 95);
         assert_eq!(told(&run, None).unwrap(), "100 of 1,000 were not back at the end, 95 gave up, p99 2.9 s");
     }

@@ -42,7 +42,8 @@ pub struct Evidence {
     /// What was counted, as [`counted_as`](crate::expect::Labels::counted_as) has it, and close codes that were told apart in any case; empty where that is not known.
     pub counted: BTreeSet<String>,
     /// The largest number within any second, of each metric and labels that were counted for it.
-    pub peaks: BTreeMap<String, u64>,
+    /// `None` where `peaks.csv` is missing.
+    pub peaks: Option<BTreeMap<String, u64>>,
     /// What outages cost in messages with numbers.
     pub losses: Vec<LossRow>,
     /// Everything that is timed.
@@ -67,7 +68,7 @@ impl Evidence {
             planned: results.meta.cohorts.iter().map(|cohort| (cohort.name.clone(), cohort.planned)).collect(),
             counts: count_rows(results),
             counted: super::summary::counted(results).into_iter().collect(),
-            peaks: results.peaks.each_counted().into_iter().map(|(of, bins)| (of.to_owned(), bins.peak())).collect(),
+            peaks: Some(results.peaks.each_counted().into_iter().map(|(of, bins)| (of.to_owned(), bins.peak())).collect()),
             losses: super::summary::losses(results),
             distributions: distributions(results),
             windows: exact::windows(&exact::rows(results)),
@@ -99,7 +100,7 @@ impl Evidence {
             seen_from: summary.seen_from,
             first_version,
             planned: summary.cohorts.iter().map(|(name, row)| (name.clone(), row.clients.planned)).collect(),
-            peaks: peaks(loaded.peaks.as_deref().unwrap_or_default(), Duration::from_millis(summary.duration_ms)),
+            peaks: loaded.peaks.as_deref().map(|rows| peaks(rows, Duration::from_millis(summary.duration_ms))),
             counted: summary.counted.iter().cloned().collect(),
             counts: loaded.counts.clone().ok_or_else(|| missing("counts.csv"))?,
             losses: summary.losses.clone(),

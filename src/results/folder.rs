@@ -2,11 +2,13 @@
 //!
 //! Nothing is written through a link, and nothing is replaced but a run folder, and that only when the user says so.
 //!
-//! A folder that has its own name is complete; one that ends in `.partial` is not. The summary is written first, because it matters
+//! A folder that has its own name is complete; one that ends in `.partial` is not: it is locked as long as its writer lives, and what a killed one left
+//! is kept under another name by the next that writes there. The summary is written first, because it matters
 //! most when the disk fills. An empty folder that is there already may be a mount, or the only place where we may write: then the
 //! temporary folder is inside it, and the files move up when they are complete, the summary last.
 
 use super::bands;
+use super::claim::{Claim, ClaimError};
 use super::exact;
 use super::hlog::{write_log, write_table};
 use super::manifest::{command_line, started_s};
@@ -20,7 +22,8 @@ use crate::metrics::Results;
 use crate::output::{self, OutputFile};
 use crate::text::json;
 use serde::Serialize;
-use std::fs;
+use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
@@ -43,11 +46,13 @@ pub enum FolderError {
         /// The folder.
         path: PathBuf,
     },
-    /// Another run is writing it, or one was killed while it did.
-    #[error("{} exists: another run is writing it, or a run was killed while writing it; in that case remove it", path.display())]
+    /// Another run is writing it, or, where that cannot be told, one was killed while it did.
+    #[error("{} exists: another run is writing it{}", path.display(), instead(*locked))]
     InUse {
         /// The temporary folder.
         path: PathBuf,
+        /// Its writer lives.
+        locked: bool,
     },
     /// It cannot be made, or nothing can be written into it.
     #[error("cannot create the run folder {}: choose another place with --out", path.display())]
@@ -75,13 +80,17 @@ fn among(what: &str) -> String {
     if what.is_empty() { String::new() } else { format!(" and is {what}") }
 }
 
+fn instead(locked: bool) -> &'static str {
+    if locked { "; choose another folder with --out" } else { ", or a run was killed while writing it; in that case remove it" }
+}
+
 fn kept(summary: bool) -> &'static str {
     if summary { " (summary.json beside it is complete)" } else { "" }
 }
 
 /// The folder that becomes `dir` when it is complete.
 fn temporary(dir: &Path) -> PathBuf {
-    if is_empty(dir) {
+    if is_vacant(dir) {
         return dir.join("run.partial");
     }
     beside(dir)
@@ -99,9 +108,11 @@ pub fn partial_of(dir: &Path) -> Option<PathBuf> {
     Some(partial).filter(|partial| partial.is_dir())
 }
 
-/// Whether it is a folder that has nothing in it.
-fn is_empty(dir: &Path) -> bool {
-    is_folder(dir) && fs::read_dir(dir).is_ok_and(|mut entries| entries.next().is_none())
+/// Whether it is a folder that has nothing in it, but for what runs left that were killed.
+fn is_vacant(dir: &Path) -> bool {
+    let is_left = |name: &OsStr| name.to_str().is_some_and(|name| name.starts_with("run.") && name.ends_with(".partial"));
+    let has_only_those = |mut entries: fs::ReadDir| entries.all(|entry| entry.is_ok_and(|entry| is_left(&entry.file_name())));
+    is_folder(dir) && fs::read_dir(dir).is_ok_and(has_only_those)
 }
 
 /// Whether it is a folder, and not a link to one.
@@ -132,6 +143,10 @@ pub struct Folder {
     force: bool,
     /// The link beside it that will lead to it.
     latest: Option<PathBuf>,
+    /// Held as long as it is written.
+    _lock: Option<File>,
+    /// What a killed run had left in its place.
+    kept: Option<PathBuf>,
 }
 
 impl Folder {
@@ -157,13 +172,13 @@ impl Folder {
                 Err(error) => return Err(error),
             }
         }
-        Err(FolderError::InUse { path: beside(&dir) })
+        Err(FolderError::InUse { path: beside(&dir), locked: false })
     }
 
     /// Makes the temporary folder `<dir>.partial`, with the folders above it, and tries to write into it; leaves nothing where it fails.
     ///
     /// # Errors
-    /// `dir` exists and is not empty, or is a link; the temporary folder exists, or it cannot be written.
+    /// `dir` exists and is not empty, or is a link; the temporary folder is being written, or cannot be.
     pub fn create(dir: &Path) -> Result<Folder, FolderError> {
         Folder::make_at(dir, false)
     }
@@ -174,45 +189,37 @@ impl Folder {
         check_free(dir, force)?;
         let partial = temporary(dir);
         let missing = |above: &&Path| !above.as_os_str().is_empty() && !above.exists();
-        let made = partial.ancestors().skip(1).take_while(missing).map(Path::to_owned).collect();
-        let folder = Folder { partial, complete: dir.to_owned(), made, force, latest: None };
-        match folder.make() {
-            // Who has the temporary folder is the only one who gives the name: but it may have been given between two looks.
-            Ok(()) => match check_free(dir, force) {
-                Ok(()) => Ok(folder),
-                // Ours is in it.
-                Err(_) if folder.is_inside() => Ok(folder),
-                Err(error) => {
-                    folder.discard();
-                    Err(error)
-                }
-            },
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(FolderError::InUse { path: folder.partial }),
-            Err(source) => {
+        let made: Vec<PathBuf> = partial.ancestors().skip(1).take_while(missing).map(Path::to_owned).collect();
+        let Claim { lock, kept } = match Claim::of(&partial, &made) {
+            Ok(claim) => claim,
+            Err(ClaimError::InUse { locked }) => return Err(FolderError::InUse { path: partial, locked }),
+            Err(ClaimError::Unmade(source)) => {
                 // Of what it has not made nothing is removed.
-                folder.made.iter().for_each(|above| _ = fs::remove_dir(above));
-                Err(FolderError::Make { path: dir.to_owned(), source })
+                made.iter().for_each(|above| _ = fs::remove_dir(above));
+                return Err(FolderError::Make { path: dir.to_owned(), source });
+            }
+        };
+        let folder = Folder { partial, complete: dir.to_owned(), made, force, latest: None, _lock: lock, kept };
+        // Who has the temporary folder is the only one who gives the name: but it may have been given between two looks.
+        match check_free(dir, force) {
+            Ok(()) => Ok(folder),
+            // Ours is in it.
+            Err(_) if folder.is_inside() => Ok(folder),
+            Err(error) => {
+                folder.discard();
+                Err(error)
             }
         }
+    }
+
+    /// Where that is kept which a killed run had left under the temporary name.
+    pub fn kept(&self) -> Option<&Path> {
+        self.kept.as_deref()
     }
 
     /// Whether the temporary folder is in the one that it becomes.
     fn is_inside(&self) -> bool {
         self.partial.parent() == Some(&self.complete)
-    }
-
-    fn make(&self) -> io::Result<()> {
-        if let Some(file) = self.partial.ancestors().skip(1).find(|above| above.exists()).filter(|above| !above.is_dir()) {
-            return Err(io::Error::other(format!("{} is not a folder", file.display())));
-        }
-        if let Some(above) = self.made.first() {
-            fs::create_dir_all(above)?;
-        }
-        fs::create_dir(&self.partial)?;
-        // A byte, and not only a name: a full disk still takes empty files.
-        let probe = self.partial.join(".probe");
-        let probed = output::write(&probe, b".").and_then(|()| fs::remove_file(&probe));
-        probed.inspect_err(|_| _ = fs::remove_dir(&self.partial))
     }
 
     /// Removes it with all that was written, and the folders above it that were made for it and are empty.
@@ -323,7 +330,7 @@ fn check_free(dir: &Path, force: bool) -> Result<(), FolderError> {
     match output::kind(dir) {
         Ok(Some(kind)) if kind.is_symlink() => exists("a symbolic link, and nothing is written through one", false),
         Ok(Some(kind)) if !kind.is_dir() => exists("not a folder", false),
-        Ok(Some(_)) if is_empty(dir) => Ok(()),
+        Ok(Some(_)) if is_vacant(dir) => Ok(()),
         Ok(Some(_)) if force && is_run(dir) => Ok(()),
         Ok(Some(_)) if force => Err(FolderError::Foreign { path: dir.to_owned() }),
         Ok(Some(_)) => exists("", is_run(dir)),
@@ -486,6 +493,57 @@ mod tests {
         std::os::unix::fs::symlink("nowhere", &run).unwrap();
         assert!(matches!(folder.finish(), Err(FolderError::Exists { .. })));
         assert!(run.is_symlink() && dir.path().join("run.partial").is_dir());
+    }
+
+    #[test]
+    fn what_a_killed_run_left_is_kept_and_what_is_being_written_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        let (run, inside) = (dir.path().join("run"), dir.path().join("mount"));
+        fs::create_dir(&inside).unwrap();
+        for (run, partial) in [(&run, dir.path().join("run.partial")), (&inside, inside.join("run.partial"))] {
+            for (number, kept) in [(1, "run.1.partial"), (2, "run.2.partial")] {
+                // The kernel lets go of the lock of a process that is killed, as of a file that is closed.
+                let killed = Folder::create(run).unwrap();
+                fs::write(killed.path().join("target.log"), number.to_string()).unwrap();
+                let error = Folder::create(run).unwrap_err();
+                assert!(matches!(error, FolderError::InUse { locked: true, .. }), "{error}");
+                drop(killed);
+                let next = Folder::create(run).unwrap();
+                let kept = partial.with_file_name(kept);
+                assert_eq!(next.kept(), Some(&*kept));
+                assert_eq!(fs::read_to_string(kept.join("target.log")).unwrap(), number.to_string());
+                assert!(next.path() == partial && fs::read_dir(&partial).unwrap().next().is_none());
+            }
+            // Of an empty one there is nothing to keep.
+            let last = Folder::create(run).unwrap();
+            assert_eq!(last.kept(), None);
+            fs::write(last.path().join("summary.json"), "{}").unwrap();
+            assert_eq!(&last.finish().unwrap(), run);
+            assert!(matches!(Folder::create(run), Err(FolderError::Exists { .. })));
+        }
+    }
+
+    #[test]
+    fn of_many_that_want_one_name_at_one_moment_one_gets_it_and_without_a_name_all_get_one() {
+        let dir = tempfile::tempdir().unwrap();
+        for turn in 0..50 {
+            let run = dir.path().join(format!("{turn}/run"));
+            // Even ones find what a killed run left.
+            if turn % 2 == 0 {
+                fs::create_dir_all(run.with_file_name("run.partial/steps")).unwrap();
+            }
+            let at_once = |open: &(dyn Fn() -> Result<Folder, FolderError> + Sync)| {
+                std::thread::scope(|scope| {
+                    let threads: Vec<_> = (0..4).map(|_| scope.spawn(open)).collect();
+                    threads.into_iter().filter_map(|thread| thread.join().unwrap().ok()).collect::<Vec<_>>()
+                })
+            };
+            let named = at_once(&|| Folder::open(Some(&run), false, || unreachable!("it has a name")));
+            assert!(named.len() <= 1, "{named:?}");
+            let unnamed = at_once(&|| Folder::open(None, false, || run.with_file_name("default")));
+            let places: std::collections::BTreeSet<_> = unnamed.iter().map(Folder::path).collect();
+            assert_eq!(places.len(), 4, "{unnamed:?}");
+        }
     }
 
     #[test]

@@ -7,6 +7,7 @@ pub mod answer;
 pub mod bands;
 pub mod capacity;
 pub mod capacity_limit;
+mod claim;
 pub mod evidence;
 pub mod exact;
 pub mod folder;

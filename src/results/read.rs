@@ -16,6 +16,30 @@ use std::path::{Path, PathBuf};
 pub const FIRST_VERSION: &str =
     "this folder has schema version 1, which did not record missing replies and handshakes; it is judged as that version did";
 
+/// Files of a run folder that are read beside `summary.json`: which folders have them, and what cannot be told without.
+const FILES: [(&str, Having, &str); 12] = [
+    ("manifest.json", Having::All, "which version ran it on which machine is not known"),
+    ("scenario.toml", Having::All, "its expectations are not known, so the run cannot be judged again"),
+    ("timeline.csv", Having::All, "charts of connections over time and of round trips are left out"),
+    ("closes.csv", Having::All, "how connections ended is shown from summary.json"),
+    ("reconnects.csv", Having::All, "charts of the time to reconnect and its phases are left out"),
+    ("events.csv", Having::All, "charts do not show when faults acted and when the target was down"),
+    ("counts.csv", Having::All, "the chart of attempts is left out, and the run cannot be judged again"),
+    ("peaks.csv", Having::SecondVersion, "expectations of a peak cannot be judged"),
+    ("latency.hlog", Having::All, "the chart of broadcasts is left out, and the run cannot be judged again"),
+    ("limits.csv", Having::SecondVersion, "the run cannot be judged again"),
+    ("runs_reconnect.csv", Having::SeveralSeeds, "how far the reconnect times of the seeds lie apart is not shown"),
+    ("runs_timeline.csv", Having::SeveralSeeds, "how far the connections and attempts of the seeds lie apart over time is not shown"),
+];
+
+/// Which run folders have a file.
+#[derive(Clone, Copy)]
+enum Having {
+    All,
+    SecondVersion,
+    SeveralSeeds,
+}
+
 /// A run folder in memory. `summary.json` must be there; what else is missing is empty or `None`.
 #[derive(Clone, Debug)]
 pub struct Loaded {
@@ -135,10 +159,23 @@ pub fn read(dir: &Path) -> Result<Loaded, ReadError> {
             timeline: rows(&dir.join("runs_timeline.csv"))?.unwrap_or_default(),
         },
     };
+    let missing = missing(dir, &loaded.summary);
+    loaded.summary.notices.extend(missing);
     if loaded.summary.notices.iter().any(|notice| notice.starts_with(MANY_CODES_AS_ZERO)) {
         rename_others(&mut loaded);
     }
     Ok(loaded)
+}
+
+/// What a run folder should have and has not, each file with what cannot be told without it.
+pub fn missing(dir: &Path, summary: &Summary) -> Vec<String> {
+    let has = |having| match having {
+        Having::All => true,
+        Having::SecondVersion => summary.schema_version >= SCHEMA_VERSION,
+        Having::SeveralSeeds => summary.runs.is_some(),
+    };
+    let missing = FILES.iter().filter(|(name, having, _)| has(*having) && !dir.join(name).exists());
+    missing.map(|(name, _, without)| format!("{name} is missing in this folder: {without}")).collect()
 }
 
 /// In a folder of an older version 0 stands for close codes that are not told apart.

@@ -381,7 +381,7 @@ fn unmatched(results: &Results) -> impl Iterator<Item = String> {
             true => "none equal to what was sent: is this an echo server? For other replies there is `traffic = { request = { message = \"…\" } }`",
             false => "none fits the `reply` of a request",
         };
-        format!("cohort {}: {} messages received, {why}", meta.name, book.received + book.heard)
+        format!("cohort {}: {} received, {why}", meta.name, number::counted(book.received + book.heard, "message"))
     })
 }
 
@@ -406,7 +406,8 @@ fn notices(results: &Results) -> Vec<String> {
     notices.extend(sampled("events.csv", "events of the run", milestones.seen(), milestones.kept().len()));
     let clamped: u64 = results.bank.each().filter(|(key, _)| key.window.is_none()).map(|(_, latency)| latency.clamped()).sum();
     if clamped > 0 {
-        notices.push(format!("{clamped} times longer than an hour are recorded as one hour"));
+        let are = number::word_of(clamped, "is", "are");
+        notices.push(format!("{} longer than an hour {are} recorded as one hour", number::counted(clamped, "time")));
     }
     notices
 }

@@ -55,11 +55,12 @@ pub(super) fn check(cohort: &Cohort) -> Option<String> {
     let rows = data.table.rows.len();
     match data.order {
         DataOrder::InOrder if rows < cohort.count as usize => Some(format!(
-            "the data file of clients.{} has {} for {} clients: {} are missing; add them, or write order = \"cycled\"",
+            "the data file of clients.{} has {} for {} clients: {} {} missing; add them, or write order = \"cycled\"",
             cohort.name,
             if rows == 1 { "1 row".to_owned() } else { format!("{rows} rows") },
             cohort.count,
-            cohort.count as usize - rows
+            cohort.count as usize - rows,
+            if cohort.count as usize - rows == 1 { "is" } else { "are" }
         )),
         _ if rows == 0 => Some(format!("the data file of clients.{} has no rows", cohort.name)),
         _ => None,
@@ -150,8 +151,11 @@ pub(super) struct NamedFiles<'a> {
 impl NamedFiles<'_> {
     /// Where a file is: beside the scenario, else as it is named.
     fn path(&self, file: &str) -> Result<PathBuf, String> {
-        let path = Some(self.folder.join(file)).filter(|path| path.exists()).unwrap_or_else(|| file.into());
-        (self.check)(&path).map(|()| path)
+        let (beside, named) = (self.folder.join(file), PathBuf::from(file));
+        if !beside.exists() && (self.check)(&named).is_ok() {
+            return Ok(named);
+        }
+        (self.check)(&beside).map(|()| beside)
     }
 
     fn read(&self, file: &str, largest: Bytes) -> Result<Vec<u8>, String> {

@@ -81,9 +81,25 @@ impl Diagnostic {
 pub(super) struct Sink {
     origins: RefCell<Vec<Origin>>,
     list: RefCell<Vec<Diagnostic>>,
+    /// Variables of the environment that a scenario may read, if not all.
+    readable: Option<Vec<String>>,
 }
 
 impl Sink {
+    /// For a scenario that may read these variables of the environment; `None`: all.
+    pub(super) fn reading(variables: Option<Vec<String>>) -> Sink {
+        Sink { readable: variables, ..Sink::default() }
+    }
+
+    /// Why a variable has no value, and the way out. Of one that must not be read it is not told whether it is set.
+    pub(super) fn no_variable(&self, name: &str) -> (String, String) {
+        if self.readable.as_ref().is_some_and(|readable| !readable.iter().any(|allowed| allowed == name)) {
+            let title = format!("the environment variable `{name}` is not allowed, because the scenario is untrusted");
+            return (title, format!("allow it by `--allow-env {name}`"));
+        }
+        (format!("the environment variable `{name}` is not set"), "set it".to_owned())
+    }
+
     /// Adds a text; the number goes into [`At`].
     pub(super) fn origin(&self, name: impl Into<String>, text: impl Into<String>) -> usize {
         self.add(Origin { name: name.into(), text: text.into(), foreign: false })
@@ -202,6 +218,7 @@ impl fmt::Display for Errors {
         }
         match self.list.len().saturating_sub(SHOWN) {
             0 => Ok(()),
+            1 => write!(f, "\n\n1 more error is not shown"),
             more => write!(f, "\n\n{more} more errors are not shown"),
         }
     }

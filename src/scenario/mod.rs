@@ -35,7 +35,7 @@ pub use trust::ScenarioTrust;
 use crate::address::{self, Address};
 use crate::event::CLIENTS_MAX;
 use crate::expect::{Expectation, Names};
-use crate::files::{bounded, read_regular};
+use crate::files::{read_named, read_regular};
 use crate::plan::{AuthorAnswer, Cohort, LoadLimits, Plan, SENTENCE_ENDS};
 use crate::secret::Secrets;
 use crate::seed::Seed;
@@ -153,7 +153,7 @@ fn read_plan(
     variables: Variables<'_>,
     (mend, stored): (impl Fn(&mut Node, Variables<'_>), bool),
 ) -> Result<Plan, Errors> {
-    let sink = Sink::default();
+    let sink = Sink::reading(overrides.trust.untrusted.then(|| overrides.trust.env.clone()));
     let held = RefCell::new(BTreeMap::new());
     let noted = |name: &str| {
         let value = variables(name).filter(|value| !value.is_empty() && overrides.trust.allows_env(name))?;
@@ -278,9 +278,7 @@ fn text(source: &Source) -> Result<(String, String), (String, String)> {
         },
         Source::File(path) => {
             let name = path.display().to_string();
-            // The user may name a pipe.
-            let read = std::fs::File::open(path).and_then(bounded);
-            utf8(read.and_then(|bytes| bytes.ok_or_else(|| std::io::Error::other("this file is larger than 16 MiB"))), name)
+            utf8(read_named(path), name)
         }
     }
 }
@@ -531,8 +529,8 @@ fn finish_dialogues(cohorts: &mut [Cohort], tree: &Node, (variables, stored): (V
         });
         unset.dedup();
         for variable in unset {
-            let why = format!("the environment variable `{variable}` is not set");
-            sink.push(complain(&format!("{{env.{variable}}}"), why).help("set it before the run"));
+            let (why, help) = sink.no_variable(&variable);
+            sink.push(complain(&format!("{{env.{variable}}}"), why).help(help));
         }
     }
 }

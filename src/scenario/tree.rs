@@ -110,9 +110,11 @@ fn fill(text: &str, at: &At, variables: Variables<'_>, sink: &Sink) -> String {
         let (name, default) = inside.split_once(":-").map_or((inside, None), |(name, default)| (name, Some(default)));
         match variables(name).filter(|value| !value.is_empty()).or(default.map(str::to_owned)) {
             Some(value) => filled.push_str(&value),
-            None => sink.push(Diagnostic::new(at, format!("the environment variable `{name}` is not set"), "needed here").help(format!(
-                "set it, or give a default: `${{{name}:-default}}`; of an untrusted scenario, allow it by `--allow-env {name}`"
-            ))),
+            None => {
+                let (title, help) = sink.no_variable(name);
+                let help = format!("{help}, or give a default: `${{{name}:-default}}`");
+                sink.push(Diagnostic::new(at, title, "needed here").help(help));
+            }
         }
         rest = behind;
     }

@@ -8,7 +8,7 @@ use crate::address::Address;
 use crate::plan::limits::{is_here, is_named_here};
 use crate::plan::{Plan, Target};
 use core::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// How far a scenario is trusted; by default it is the user's own.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -30,19 +30,30 @@ impl ScenarioTrust {
     }
 
     /// Whether it may name a file, after all links: one at or below its own folder, or an allowed one. A file that is not there is not.
-    fn allows_file(&self, source: &Source, path: &Path) -> bool {
+    ///
+    /// # Errors
+    /// Why not, in words.
+    pub(super) fn check_file(&self, source: &Source, path: &Path) -> Result<(), String> {
+        if !self.untrusted {
+            return Ok(());
+        }
         let own = match source {
-            Source::File(file) => file.canonicalize().ok().and_then(|file| file.parent().map(Path::to_owned)),
+            Source::File(file) => file.parent().zip(file.canonicalize().ok().as_deref().and_then(Path::parent).map(Path::to_owned)),
             Source::Bundled(_) | Source::Url(_) | Source::Text { .. } => None,
         };
-        let mut folders = own.into_iter().chain(self.paths.iter().filter_map(|folder| folder.canonicalize().ok()));
-        !self.untrusted || path.canonicalize().is_ok_and(|path| folders.any(|folder| path.starts_with(folder)))
-    }
-
-    /// As [`allows_file`](Self::allows_file), with the reason.
-    pub(super) fn check_file(&self, source: &Source, path: &Path) -> Result<(), String> {
-        let outside = "it is outside the scenario's folder, and the scenario is untrusted: allow its folder by `--allow-path DIR`";
-        if self.allows_file(source, path) { Ok(()) } else { Err(outside.to_owned()) }
+        let allowed = self.paths.iter().filter_map(|folder| folder.canonicalize().ok());
+        let folders: Vec<_> = own.iter().map(|(_, folder)| folder.clone()).chain(allowed).collect();
+        match path.canonicalize() {
+            Ok(path) if folders.iter().any(|folder| path.starts_with(folder)) => return Ok(()),
+            Ok(_) => {}
+            Err(_) => {
+                let in_own = own.as_ref().and_then(|(written, folder)| Some(folder.join(path.strip_prefix(written).ok()?)));
+                if in_own.or_else(|| std::path::absolute(path).ok()).is_some_and(|path| is_missing_in(&folders, &path)) {
+                    return Err("there is no such file".to_owned());
+                }
+            }
+        }
+        Err("it is outside the scenario's folder, and the scenario is untrusted: allow its folder by `--allow-path DIR`".to_owned())
     }
 
     /// Which host or address of those that an address of a scenario stands for it may not contact; where `given` are, they decide and not the
@@ -108,9 +119,41 @@ impl ScenarioTrust {
                 files.extend(remote.address.socket.iter().map(|socket| ("address", Path::new(socket.as_str()))));
             }
         }
-        for (key, file) in files.into_iter().filter(|(_, file)| !self.allows_file(source, file)) {
-            let title = format!("`{key}` is outside the scenario's folder, and the scenario is untrusted: {}", file.display());
-            sink.push(Diagnostic::bare(title).help("allow its folder by `--allow-path DIR`"));
+        for (key, file) in files {
+            if let Err(why) = self.check_file(source, file) {
+                sink.push(Diagnostic::bare(format!("`{key}` cannot be {}: {why}", file.display())));
+            }
         }
     }
+}
+
+/// Whether a file is missing in one of the folders, which have no links in their names; `path` is absolute. Looks at nothing outside of them: the answer
+/// is the same whatever is there.
+fn is_missing_in(folders: &[PathBuf], path: &Path) -> bool {
+    let is_inside = |place: &Path| folders.iter().any(|folder| place.starts_with(folder));
+    let mut place = PathBuf::new();
+    for part in path.components() {
+        if part == Component::ParentDir {
+            place.pop();
+            continue;
+        }
+        place.push(part);
+        // On the way to a folder, which is there.
+        if folders.iter().any(|folder| folder.starts_with(&place)) {
+            continue;
+        }
+        if !is_inside(&place) {
+            return false;
+        }
+        match place.symlink_metadata() {
+            Err(_) => return true,
+            // Where one leads that leads out, or nowhere, is not told.
+            Ok(found) if found.is_symlink() => match place.canonicalize() {
+                Ok(target) if is_inside(&target) => place = target,
+                _ => return false,
+            },
+            Ok(_) => {}
+        }
+    }
+    false
 }

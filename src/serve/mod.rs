@@ -19,6 +19,7 @@ pub use self::visits::{Visit, VisitEvent, Visitors};
 use crate::event::Event;
 use crate::seed::Seed;
 use crate::serve::context::ServeContext;
+use crate::transport::local_limit::local_limit;
 use crate::transport::tls::Identity;
 use crate::transport::tls_error::TlsError;
 use crate::witness::Witness;
@@ -106,7 +107,8 @@ impl StepServer {
                 Err(error) => {
                     // EMFILE above all: the connection waits in the queue. Told once for each time of trouble.
                     if !std::mem::replace(&mut complained, true) {
-                        self.limit(format!("cannot accept connections: {error}"));
+                        let why = local_limit(&error).map_or_else(|| error.to_string(), str::to_owned);
+                        self.limit(format!("cannot accept connections: {why}"));
                     }
                     sleep(RETRY).await;
                 }

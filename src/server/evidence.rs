@@ -6,6 +6,7 @@
 use crate::ipc;
 use crate::ipc::{LinkEnd, Seal};
 use crate::lock::lock;
+use crate::number::{counted, word_of};
 use crate::server::protocol::{FromServer, PROTOCOL, ServerSpec, ToServer};
 use crate::ws::handshake::own_headers::Id;
 use std::collections::VecDeque;
@@ -176,10 +177,9 @@ impl EvidenceQueue {
     /// Queues, beyond the bound, how many lines did not fit: what they said is missing from the results.
     fn tell_dropped(&mut self) {
         if self.dropped > 0 {
-            let what = format!(
-                "{} records of connections were dropped because the buffer of the embedded server was full",
-                std::mem::take(&mut self.dropped)
-            );
+            let dropped = std::mem::take(&mut self.dropped);
+            let records = format!("{} of connections {}", counted(dropped, "record"), word_of(dropped, "was", "were"));
+            let what = format!("{records} dropped because the buffer of the embedded server was full");
             self.add(ipc::encode(&FromServer::LocalLimit { what }).unwrap_or_default());
         }
     }

@@ -1,6 +1,7 @@
 //! Why a run could not begin: each with its cause and the way out.
 
 use crate::ipc;
+use crate::number::{counted, noun_of, word_of};
 use crate::sut::command;
 use crate::transport::tls_error::TlsError;
 use std::io;
@@ -40,9 +41,9 @@ pub enum RunError {
     },
     /// More clients than files.
     #[error(
-        "{clients} clients{} need {needed} open files, and the limit of this process is {limit}: raise the limit (`ulimit -n \
+        "{clients} {}{} {} {needed} open files, and the limit of this process is {limit}: raise the limit (`ulimit -n \
          {needed}`), use more processes (`--workers N`){}",
-        beside(*left), fewer(*fits)
+        noun_of((*clients).into(), "client"), beside(*left), word_of(u64::from(*clients) + left, "needs", "need"), fewer(*fits)
     )]
     Files {
         /// Planned.
@@ -97,7 +98,7 @@ impl From<ipc::LinkError> for RunError {
 }
 
 fn beside(left: u64) -> String {
-    if left > 0 { format!(" and up to {left} sockets that faults leave open behind dead paths") } else { String::new() }
+    if left > 0 { format!(" and up to {} that faults leave open behind dead paths", counted(left, "socket")) } else { String::new() }
 }
 
 fn fewer(fits: u64) -> String {

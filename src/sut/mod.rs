@@ -12,6 +12,7 @@ pub(crate) mod target_events;
 use crate::event::{ClientIndex, ConnectionNo, Event};
 use crate::fault::OnListener;
 use crate::lock::lock;
+use crate::number::counted;
 use crate::plan;
 use crate::plan::{Balance, Firing, ModelBalance, Plan, Ready, Shard, Target};
 use crate::recorder::SharedRecorder;
@@ -616,7 +617,8 @@ fn heard(exit: Result<Exit, RecvError>) -> Option<Result<Exit, Event>> {
     match exit {
         Ok(exit) => Some(Ok(exit)),
         Err(RecvError::Lagged(missed)) => {
-            Some(Err(unplanned(format!("{missed} ends of target processes came faster than they could be recorded"))))
+            let ends = counted(missed, "end");
+            Some(Err(unplanned(format!("{ends} of target processes came faster than they could be recorded"))))
         }
         Err(RecvError::Closed) => None,
     }

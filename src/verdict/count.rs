@@ -5,6 +5,7 @@ use crate::expect::{Expectation, Labels, Metric, OutcomeLabel as Became, Stat, W
 use crate::fault::Side;
 use crate::metrics::meta::SeenFrom;
 use crate::metrics::told_apart::{ALWAYS_KEPT, OTHER_CODE, kept};
+use crate::number::word_of;
 use crate::results::Evidence;
 use crate::results::hlog::Distribution;
 use crate::results::record::CountRow;
@@ -89,9 +90,10 @@ pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
         },
         Stat::Rate if seconds > 0.0 => up_to(count / seconds, (count + more) / seconds),
         Stat::Rate => Known::Nothing("no data: the run has no length".to_owned()),
-        Stat::Peak if !evidence.first_version => match evidence.peaks.get(&expectation.counted()) {
-            Some(peak) => up_to(*peak as f64, *peak as f64 + more),
-            None => {
+        Stat::Peak if !evidence.first_version => match evidence.peaks.as_ref().map(|peaks| peaks.get(&expectation.counted())) {
+            Some(Some(peak)) => up_to(*peak as f64, *peak as f64 + more),
+            None => Known::Nothing("no data: peaks.csv is missing in the run folder".to_owned()),
+            Some(None) => {
                 Known::Nothing("no data: the run did not count this peak; add the expectation to the scenario and run it again".to_owned())
             }
         },
@@ -219,7 +221,7 @@ pub(super) fn still_away(evidence: &Evidence, labels: &Labels) -> Option<String>
     let left: u64 = evidence.counts.iter().filter(of).map(|row| row.count).sum();
     match cut.saturating_sub(left) {
         0 => None,
-        away => Some(format!("gave up; {away} more were still disconnected at the end")),
+        away => Some(format!("gave up; {away} more {} still disconnected at the end", word_of(away, "was", "were"))),
     }
 }
 

@@ -7,6 +7,7 @@ use super::bounds::too_many;
 use super::finding::{Finding, Outcome, fits, shown};
 use crate::expect::{Expectation, Metric, Op, Percentile, Stat};
 use crate::metrics::latency::needed;
+use crate::number::counted;
 use crate::results::Evidence;
 use crate::results::record::LossRow;
 
@@ -126,7 +127,8 @@ impl OutageLosses {
         let why = match self.unknown {
             0 => "above 1,000 messages a run counts to three digits".to_owned(),
             unknown => {
-                format!("no message with a number came after {unknown} of {} outages: what was missed in them is not known", self.all())
+                let all = counted(self.all() as u64, "outage");
+                format!("no message with a number came after {unknown} of {all}: what was missed in them is not known")
             }
         };
         Finding::of(outcome, None, format!("{range}: {why}"))
@@ -164,7 +166,7 @@ impl OutageLosses {
             return Some(Finding::of(Outcome::Fail, None, reason));
         }
         let more = if self.unknown > 0 { format!(" (of {} more it is not known what was missed)", self.unknown) } else { String::new() };
-        let reason = format!("{samples} outages; {percentile} needs {least}{more}");
+        let reason = format!("{}; {percentile} needs {least}{more}", counted(samples, "outage"));
         Some(Finding { few: Some((samples, least)), ..Finding::of(Outcome::Inconclusive, None, reason) })
     }
 }

@@ -61,7 +61,7 @@ fn evidence() -> Evidence {
         losses: Vec::new(),
         counted: crate::expect::Metric::all_counted().into_iter().collect(),
         planned: [("web".to_owned(), 1_000), ("ios".to_owned(), 10)].into(),
-        peaks: [("attempts".to_owned(), 1_234), ("attempts{cohort=web,outcome=rejected}".to_owned(), 0)].into(),
+        peaks: Some([("attempts".to_owned(), 1_234), ("attempts{cohort=web,outcome=rejected}".to_owned(), 0)].into()),
         counts: vec![
             attempts(3, "begun", 800),
             attempts(4, "begun", 1_200),

@@ -10,6 +10,7 @@ use crate::expect::{Expectation, Metric, Op, Percentile, Stat};
 use crate::metrics::latency::needed;
 use crate::metrics::survival::{Quantile, Split, Survival};
 use crate::metrics::watch::Window;
+use crate::number::{counted, word_of};
 use crate::results::Evidence;
 use std::cmp::Ordering;
 
@@ -27,7 +28,9 @@ pub(super) fn weigh(evidence: &Evidence, expectation: &Expectation) -> Finding {
     if times.count() == 0 {
         let reason = match received(evidence, expectation) {
             0 => "no data: nothing of this kind was measured".to_owned(),
-            received => format!("no data: {received} messages received, none is the reply to what was sent: is this an echo server?"),
+            received => {
+                format!("no data: {} received, none is the reply to what was sent: is this an echo server?", counted(received, "message"))
+            }
         };
         return Finding::of(Outcome::Inconclusive, None, reason);
     }
@@ -148,7 +151,8 @@ impl Judged<'_> {
     fn apart(&self) -> Option<String> {
         let cut = &self.times.censored;
         let after = cut.max()? as f64;
-        Some(format!("not counting {} that did not end and were cut off after at most {}", cut.count(), self.shown(after)))
+        let were = word_of(cut.count(), "was", "were");
+        Some(format!("not counting {} that did not end and {were} cut off after at most {}", cut.count(), self.shown(after)))
     }
 
     /// A percentile: the estimate from n₀ samples on, with fewer only what is beyond chance.
@@ -248,8 +252,7 @@ impl Judged<'_> {
         let cut = censored.count() - (samples - ended.count() - never.count()).min(censored.count());
         let apart = match cut {
             0 => String::new(),
-            1 => format!(" (1 more was cut off before {})", self.shown(self.limit)),
-            _ => format!(" ({cut} more were cut off before {})", self.shown(self.limit)),
+            _ => format!(" ({cut} more {} cut off before {})", word_of(cut, "was", "were"), self.shown(self.limit)),
         };
         let counted = if samples == 1 { "sample" } else { "samples" };
         let reason = format!("{samples} {counted}; {percentile} needs {least}{apart}");

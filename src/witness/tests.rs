@@ -129,7 +129,7 @@ pub(crate) fn judged(results: &Results, expected: &[(&str, &str)]) {
         );
         let plan = scenario::load(&Source::Text { name: "x".to_owned(), text: text.clone() }, &Overrides::default());
         let Ok(plan) = plan else { panic!("{text}: {}", plan.expect_err("an error")) };
-        let evidence = Evidence { peaks: [("attempts".to_owned(), 3)].into(), ..Evidence::of(results) };
+        let evidence = Evidence { peaks: Some([("attempts".to_owned(), 3)].into()), ..Evidence::of(results) };
         let verdict = judge(&evidence, &plan.expectations);
         assert_eq!((verdict.expectations[0].result.as_str(), verdict.result.as_str()), (*result, *result), "{text}: {verdict:?}");
     }

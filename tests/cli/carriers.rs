@@ -112,6 +112,11 @@ fn a_chatty_target_keeps_its_output_within_a_bound_and_is_found_ready() {
     let length = |name: &str| std::fs::metadata(place.path(name)).map_or(0, |found| found.len());
     assert!(length("run/target.log") <= 64 << 20 && length("run/target.log.1") <= 64 << 20, "{}", length("run/target.log"));
     let summary = place.json("run/summary.json");
+    let notices = summary["notices"].to_string();
+    assert!(
+        notices.contains("the target printed more than 64 MiB: only the end of it is kept, in target.log.1 and then target.log"),
+        "{notices}"
+    );
     assert!(summary["generator"]["rss_peak_bytes"].as_u64().is_some_and(|bytes| bytes < 120 << 20), "{}", summary["generator"]);
 }
 

@@ -134,6 +134,35 @@ fn a_damaged_run_folder_is_told_and_gives_no_verdict() {
 }
 
 #[test]
+fn a_run_folder_without_some_files_says_which_and_what_cannot_be_told() {
+    let place = Place::with(SHORT);
+    let peak = "expect=[\"attempts peak < 1000\", \"clients_lost count == 0\"]";
+    place.run(&["run", "test.toml", "--out", "run", "--quiet", "--set", peak]).assert_code(0);
+    let whole = place.run(&["check", "run"]);
+    assert!(whole.code == Some(0) && whole.err.is_empty(), "{whole:?}");
+    let before = contents(&place.path("run"));
+    let data = before.keys().filter(|name| [".csv", ".json", ".toml", ".hlog"].iter().any(|end| name.ends_with(end)));
+    for file in data.filter(|name| *name != "summary.json") {
+        fs::remove_file(place.path("run").join(file)).expect("the folder can be written");
+        let note = format!("{file} is missing");
+        let ended = place.run(&["report", "run", "--out", "report"]);
+        assert!(ended.code == Some(0) && ended.err.lines().count() == 1 && ended.err.contains(&note), "{file}: {ended:?}");
+        let report = fs::read_to_string(place.path("report/report.md")).expect("the report");
+        assert!(report.contains(&note), "{file}: {report}");
+        let code = match file.as_str() {
+            "counts.csv" | "latency.hlog" | "limits.csv" | "scenario.toml" => 1,
+            "peaks.csv" => 3,
+            _ => 0,
+        };
+        let ended = place.run(&["check", "run"]);
+        ended.assert_code(code);
+        assert!(ended.err.contains(&note), "{file}: {ended:?}");
+        assert_eq!(ended.out.contains("no data: peaks.csv is missing"), code == 3, "{ended:?}");
+        fs::write(place.path("run").join(file), &before[file]).expect("the folder can be written");
+    }
+}
+
+#[test]
 fn a_folder_that_is_no_run_is_told() {
     let place = Place::with(SHORT);
     fs::create_dir(place.path("empty")).expect("the folder can be written");

@@ -54,7 +54,12 @@ fn instances_of_the_model_are_simulated_and_not_run() {
 #[test]
 fn more_clients_than_files_are_refused_with_the_number_that_fits() {
     let place = Place::with(LISTENING);
-    let table: [(&str, &[&str]); 2] = [
+    // Also where the limit is met on the way, by whatever opens a file.
+    let out = ["closestorm: ", "Too many open files", "raise it (`ulimit -n`)"];
+    let table: [(&str, &[&str]); 5] = [
+        ("ulimit -n 80; exec $C run test.toml --clients 60", &[&out[..], &["the limit of 80 open files"]].concat()),
+        ("ulimit -n 8; exec $C serve", &[&out[..], &["the limit of 8 open files"]].concat()),
+        ("ulimit -n 8; exec $C simulate test.toml", &out),
         (
             "ulimit -n 256; exec $C run crash-storm --workers 1",
             &["5000 clients need 5064 open files", "the limit of this process is 256", "`ulimit -n 5064`", "`--clients 192`"],
@@ -108,6 +113,14 @@ fn off_this_machine_the_plan_is_shown_and_many_clients_need_yes() {
         let args = [&["run", "ws://192.0.2.1/"], args].concat();
         let plan = "target ws://192.0.2.1/";
         place.assert_refuses(&args, 2, &[plan, "is on another machine", why, "--yes"]);
+        // Who only looks at the plan is told; and what the user allows needs no word.
+        let note = "note: a run against ws://192.0.2.1/ needs --yes, it is on another machine: ";
+        let validate = [&["validate"], &args[1..]].concat();
+        for args in [&validate[..], &[&args[..], &["--dry-run"]].concat()] {
+            let ended = place.run(args);
+            assert!(ended.code == Some(0) && ended.out.contains(note) && ended.out.contains(why), "{ended:?}");
+        }
+        assert!(!place.run(&[&args[..], &["--dry-run", "--yes"]].concat()).out.contains("needs --yes"), "{args:?}");
         for name in ["CI", "YES"] {
             let ended = place.shell(&format!("{name}=true exec $C {}", args.join(" ").replace('"', "\\\""))).end();
             if !args.contains(&"--set") {
@@ -120,6 +133,13 @@ fn off_this_machine_the_plan_is_shown_and_many_clients_need_yes() {
 #[test]
 fn this_machine_is_what_a_name_leads_to() {
     let place = Place::with(SHORT);
+    for (host, needs) in
+        [("app.test", true), ("localhost", false), ("[::1]", false), ("[::ffff:127.0.0.1]", false), ("[2001:db8::1]", true)]
+    {
+        let ended = place.run(&["validate", &format!("ws://{host}/"), "--clients", "101"]);
+        assert!(ended.code == Some(0) && ended.out.contains("needs --yes") == needs, "{ended:?}");
+        assert_eq!(ended.out.contains("unless this name leads to this machine"), host == "app.test", "{ended:?}");
+    }
     for host in ["localhost", "127.1", "0x7f.1", "[::ffff:127.0.0.1]"] {
         // Nobody listens there: it is tried.
         let ended = place.run(&["run", &format!("ws://{host}:9/"), "--clients", "101"]);

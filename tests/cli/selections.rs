@@ -86,7 +86,7 @@ fn a_run_that_has_no_file_left_is_inconclusive_and_does_not_blame_the_server() {
         let met = "reached a limit of this machine: ";
         let what =
             if whose == "__server" { "server 0: no file descriptor left" } else { "no file descriptor left in this process (EMFILE)" };
-        assert!(reasons.contains(&format!("{met}{what}")), "{whose}: {reasons}");
+        assert!(reasons.contains(&format!("{met}{what}")) && reasons.contains("raise the limit (`ulimit -n`)"), "{whose}: {reasons}");
         let events = fs::read_to_string(place.path("run/events.csv")).expect("events");
         assert!(events.lines().any(|line| line.contains(",local_limit,")), "{whose}");
     });

@@ -109,6 +109,22 @@ fn a_signal_before_the_target_is_ready_leaves_nothing() {
 }
 
 #[test]
+fn after_kill_9_the_same_folder_can_be_written_and_what_was_left_is_kept() {
+    let place = Place::with(LISTENING);
+    let run = place.start(&["run", "test.toml", "--out", "run"]);
+    run.until_it_runs();
+    place.assert_refuses(&["run", "test.toml", "--out", "run"], 1, &["run.partial", "another run is writing it", "--out"]);
+    run.signal("KILL");
+    assert_eq!(run.end().code, None);
+    let left = fs::read_dir(place.path("run.partial")).expect("it is left").count();
+    let ended = place.run(&["run", "test.toml", "--out", "run", "--duration", "1s", "--quiet", "--allow-inconclusive"]);
+    ended.assert_code(0);
+    assert!(ended.err.contains("note: a run was killed while writing run.partial; what it wrote is now run.1.partial"), "{ended:?}");
+    assert!(left > 0 && exists(&place.path("run/summary.json")) && !exists(&place.path("run.partial")));
+    assert_eq!(fs::read_dir(place.path("run.1.partial")).expect("it is kept").count(), left);
+}
+
+#[test]
 fn kill_9_leaves_no_process_behind() {
     let pause = "[[faults]]\nat = \"0s\"\nfor = \"29s\"\ninject = { server_pause = {} }\n";
     let clients = "\n[clients.web]\ncount = 5\n";

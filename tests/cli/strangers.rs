@@ -31,6 +31,27 @@ fn a_base_is_a_regular_file_and_errors_show_nothing_of_it() {
 }
 
 #[test]
+fn a_scenario_is_a_regular_file_or_what_is_open_already() {
+    let place = Place::new();
+    place.shell("mkfifo pipe").end().assert_code(0);
+    for path in ["./pipe", "/dev/zero", "."] {
+        place.assert_refuses(&["validate", path], 2, &["cannot read the scenario", "not a regular file"]);
+    }
+    let clients = "[clients.web]\ncount = 1\n";
+    place.write("test.toml", clients);
+    for line in [
+        "$C validate /dev/stdin <test.toml",
+        "cat test.toml | $C validate /dev/stdin",
+        "cat test.toml | $C validate /dev/fd/0",
+        "cat test.toml | $C validate /proc/self/fd/0",
+        "exec bash -c '$C validate <(cat test.toml)'",
+    ] {
+        let ended = place.shell(line).end();
+        assert!(ended.code == Some(0) && ended.out.contains("1 client,"), "{line}: {ended:?}");
+    }
+}
+
+#[test]
 fn a_certificate_is_a_regular_file_and_errors_show_nothing_of_it() {
     let place = Place::new();
     place.write("private", PRIVATE);
@@ -81,7 +102,7 @@ fn an_untrusted_scenario_starts_reads_and_contacts_nothing_that_was_not_allowed(
     let ca = url("127.0.0.1", "ca = \"outside/ca.pem\"\n");
     for (text, why, allow) in [
         (command.as_str(), "would start a program", None),
-        (&env, "the environment variable `HOME` is not set", Some(["--allow-env", "HOME"])),
+        (&env, "the environment variable `HOME` is not allowed", Some(["--allow-env", "HOME"])),
         (&up, "outside the scenario's folder", Some(["--allow-path", "outside"])),
         (&link, "outside the scenario's folder", Some(["--allow-path", "outside"])),
         (&ca, "outside the scenario's folder", Some(["--allow-path", "outside"])),
@@ -152,12 +173,69 @@ fn files_of_an_untrusted_scenario_are_in_its_folder_whatever_names_them() {
     // One link in the folder that leads out of it, and what asks other hosts.
     for (what, why) in [
         ("data = \"values.csv\"", "outside the scenario's folder"),
-        ("data = \"missing.csv\"", "outside the scenario's folder"),
+        ("data = \"missing.csv\"", "there is no such file"),
         ("dialogue = { before = [{ get = \"http://192.0.2.1/\" }] }", "`before` asks other hosts"),
     ] {
         place.write("inside/test.toml", &scenario(what));
         place.assert_refuses(&["validate", "inside/test.toml", "--untrusted"], 2, &[why]);
         place.assert_refuses(&["run", "inside/test.toml", "--untrusted"], 2, &[why]);
+    }
+}
+
+/// Of what is outside, nothing tells whether it is there.
+#[test]
+fn an_untrusted_scenario_is_told_of_files_that_are_missing_in_its_folder_only() {
+    let place = Place::new();
+    let links = "ln -s ../outside inside/out && ln -s ../outside/values.csv inside/there && ln -s ../outside/missing inside/dangling \
+        && ln -s sub inside/link && ln -s missing inside/lost";
+    place.shell(&format!("mkdir -p inside/sub outside && {links}")).end().assert_code(0);
+    place.write("outside/values.csv", "token\na\n");
+    place.write("inside/values.csv", "token\na\n");
+    let validate = |key: &str, more: &[&str], why: &str| {
+        place.write("inside/test.toml", &format!("{key}\nduration = \"1s\"\n[clients.web]\ncount = 1\n"));
+        place.assert_refuses(&[&["validate", "inside/test.toml", "--untrusted"], more].concat(), 2, &[why]);
+    };
+    let (missing, outside) = ("there is no such file", "outside the scenario's folder");
+    for (path, why) in [
+        ("missing.csv", missing),
+        ("sub/missing.csv", missing),
+        ("missing/deep/values.csv", missing),
+        ("sub/../missing.csv", missing),
+        ("../inside/missing.csv", missing),
+        ("link/missing.csv", missing),
+        ("values.csv/missing", missing),
+        ("../outside/missing.csv", outside),
+        ("../outside/values.csv", outside),
+        ("../missing/values.csv", outside),
+        ("out/missing.csv", outside),
+        ("out/values.csv", outside),
+        ("there", outside),
+        ("dangling", outside),
+        ("lost", outside),
+        ("/missing/values.csv", outside),
+    ] {
+        validate(&format!("clients.api = {{ count = 1, data = \"{path}\" }}"), &[], why);
+        validate(&format!("extends = \"{path}\""), &[], why);
+    }
+    validate("extends = \"../outside/missing.csv\"", &["--allow-path", "outside"], missing);
+    let target = |ca: &str| format!("target.url = {{ address = \"wss://127.0.0.1:9/\", ca = \"{ca}\" }}");
+    for (ca, why) in [("inside/missing.pem", missing), ("missing.pem", outside), ("outside/values.csv", outside)] {
+        validate(&target(ca), &[], why);
+    }
+}
+
+#[test]
+fn variables_that_an_untrusted_scenario_may_not_read_are_told_as_such_whether_set_or_not() {
+    let place = Place::new();
+    for name in ["HOME", "NOT_SET"] {
+        for text in [format!("question = \"${{{name}}}\""), format!("clients.web.headers = {{ Token = \"{{env.{name}}}\" }}")] {
+            place.write("test.toml", &format!("{text}\nduration = \"1s\"\nclients.web.count = 1\n"));
+            let allow = format!("--allow-env {name}");
+            place.assert_refuses(&["validate", "test.toml", "--untrusted"], 2, &[&format!("`{name}` is not allowed"), &allow]);
+            if name == "NOT_SET" {
+                place.assert_refuses(&["validate", "test.toml", "--untrusted", "--allow-env", name], 2, &["is not set"]);
+            }
+        }
     }
 }
 

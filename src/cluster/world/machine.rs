@@ -393,6 +393,9 @@ impl GuardProcess for PlayedGuard {
         self.pid as u32
     }
 
+    /// One that stands still does so for good: that is the harder case.
+    fn resume(&self) {}
+
     async fn ended(&mut self) -> bool {
         loop {
             if self.parent_lives() {

@@ -44,7 +44,7 @@ pub(super) fn main(args: &Simulate) -> anyhow::Result<u8> {
         run.with_file_name(format!("map-{}", run.file_name().unwrap_or_default().to_string_lossy()))
     };
     // Known before hours of simulation.
-    let folder = Folder::open(args.output.out.as_deref(), args.output.force, default)?;
+    let folder = console::noted(Folder::open(args.output.out.as_deref(), args.output.force, default)?);
     let stop = Stop::listen().context("cannot listen for signals")?;
     let mapped = match mapped(args, &varied, &grid, manifest::command_line(&manifest), &|| stop.code().is_none()) {
         Ok(mapped) => mapped,

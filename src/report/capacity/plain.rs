@@ -60,7 +60,7 @@ fn holds(limit: &LimitRow, vary: &VaryRow) -> String {
     match subject(vary) {
         // What was asked for; what the server opened of it is in the next sentence.
         Varied::Arrivals => format!("All expectations hold while {} arrive.", words.replace(" a second", " clients a second")),
-        Varied::Clients => format!("All expectations hold with {words} clients."),
+        Varied::Clients => format!("All expectations hold with {words} {}.", if words == "1" { "client" } else { "clients" }),
         Varied::Messages => format!("All expectations hold while each client sends {}.", words.replace(" a second", " messages a second")),
         Varied::Cut => format!("All expectations hold if {words} of the clients are disconnected at once."),
         Varied::Down => format!("All expectations hold if the server is down for {words}."),
@@ -122,13 +122,14 @@ fn node(search: &Search, limit: &LimitRow, vary: &VaryRow) -> Option<String> {
     }
     let within = number::time(c.reconnect_within_us.filter(|_| c.crashes)?);
     let clients = number::quantity(limit.limit.filter(|_| matches!(subject(vary), Varied::Clients))?);
+    let noun = if clients == "1" { "client" } else { "clients" };
     let who = match c.reconnect_stat.as_deref()?.strip_prefix('p') {
         Some(percentile) => format!("{percentile} % of them are"),
         None => "all of them are".to_owned(),
     };
     let nodes = match c.instances {
-        None | Some(1) => format!("With at most {clients} clients on a node"),
-        Some(nodes) => format!("With at most {clients} clients on {nodes} nodes"),
+        None | Some(1) => format!("With at most {clients} {noun} on a node"),
+        Some(nodes) => format!("With at most {clients} {noun} on {nodes} nodes"),
     };
     Some(format!("{nodes}, {who} back within {within} of losing one: measured with this scenario."))
 }
@@ -149,11 +150,14 @@ fn simulated(lost: &LostNodeRow) -> String {
         (0, _, Some(more)) => format!("{how}: no number of clients is back within {within} {after}; {more}."),
         (0, _, None) => format!("{how}: no number of clients is back within {within} {after}."),
         (clients, Some(back), Some(more)) => {
-            format!("{how}: {after}, up to {} clients of it are all back within {within} (slowest {back}); {more}.", number::count(clients))
+            format!(
+                "{how}: {after}, up to {} of it are all back within {within} (slowest {back}); {more}.",
+                number::counted(clients, "client")
+            )
         }
         (clients, ..) => format!(
-            "{how}: {after}, all of up to {} clients of that node are back within {within}, and maybe more.",
-            number::count(clients)
+            "{how}: {after}, all of up to {} of that node are back within {within}, and maybe more.",
+            number::counted(clients, "client")
         ),
     }
 }

@@ -10,7 +10,7 @@ use crate::sut::command::family;
 use crate::sut::command::open_files::inherited_files;
 use crate::sut::command::protocol::{FailedStep, GuardOrder, Notice, PROTOCOL};
 use crate::transport::clock::monotonic_ns;
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write as _};
@@ -88,6 +88,8 @@ struct GuardShared {
     waiting: Mutex<HashMap<u64, oneshot::Sender<GuardAnswer>>>,
     state: watch::Sender<GuardState>,
     exits: broadcast::Sender<Exit>,
+    /// It is to end, and must not stand still for that.
+    closing: Notify,
     /// It is of no use any more, and is to be killed.
     useless: Notify,
 }
@@ -155,6 +157,7 @@ impl Guard {
             waiting: Mutex::default(),
             state: watch::Sender::new(GuardState::default()),
             exits: broadcast::Sender::new(EXITS),
+            closing: Notify::new(),
             useless: Notify::new(),
         });
         let process = new.greeted();
@@ -253,6 +256,7 @@ impl Guard {
     /// Errors: `Stuck` if that takes ten seconds more.
     pub async fn shutdown(&self) -> Result<(), Error> {
         drop(lock(&self.orders).take());
+        self.shared.closing.notify_one();
         if timeout(PATIENCE, self.gone()).await.is_err() {
             self.shared.useless.notify_one();
         }
@@ -300,6 +304,8 @@ pub(crate) trait GuardProcess: Send + Sync + 'static {
     fn pid(&self) -> u32;
     /// Waits for its end: whether it ended by itself, with nobody left.
     fn ended(&mut self) -> impl Future<Output = bool> + Send;
+    /// SIGCONT: somebody may have stopped it, as a target that signals its parent.
+    fn resume(&self);
     /// SIGKILL.
     fn kill(&mut self);
     /// SIGKILL to a process group that it has started.
@@ -333,6 +339,11 @@ impl GuardProcess for Child {
         self.wait().await.is_ok_and(|status| status.success())
     }
 
+    fn resume(&self) {
+        // Not one that was reaped: its number may be another's.
+        self.id().iter().for_each(|id| _ = kill(Pid::from_raw(*id as i32), Signal::SIGCONT));
+    }
+
     fn kill(&mut self) {
         let _ = self.start_kill();
     }
@@ -361,6 +372,10 @@ async fn listen(
             // What it has said counts.
             biased;
             notice = notices.next() => notice,
+            () = shared.closing.notified() => {
+                guard.resume();
+                continue;
+            }
             () = shared.useless.notified() => {
                 guard.kill();
                 break;

@@ -43,6 +43,16 @@ impl Drop for OutputLimit {
     }
 }
 
+/// Says that the beginning of what a target printed is lost, where it is: whoever looks for an error there must know.
+pub(crate) fn lost(output: &Path) -> Option<String> {
+    let name = |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let aside = moved_aside(output);
+    let max = OUTPUT_MAX >> 20;
+    let words =
+        || format!("the target printed more than {max} MiB: only the end of it is kept, in {} and then {}", name(&aside), name(output));
+    aside.exists().then(words)
+}
+
 /// Where what was printed before is.
 pub(super) fn moved_aside(output: &Path) -> PathBuf {
     let mut name = output.as_os_str().to_owned();
@@ -86,6 +96,9 @@ mod tests {
         }
         let (now, before) = (fs::read_to_string(&output).unwrap(), fs::read_to_string(folder.path().join("target.log.1")).unwrap());
         assert!(now.len() <= 100 && before.len() == 100, "{now:?} {before:?}");
+        let told = lost(&output).expect("something is lost");
+        assert!(told.ends_with("only the end of it is kept, in target.log.1 and then target.log"), "{told}");
+        assert_eq!(lost(&folder.path().join("other.log")), None);
         assert!(format!("{before}{now}").ends_with("000000048\n000000049\n"));
     }
 

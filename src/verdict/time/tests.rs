@@ -184,7 +184,7 @@ fn few_samples_never_pass_and_fail_only_beyond_chance() {
 fn what_was_cut_at_the_limit_or_later_is_beyond_it_and_what_was_cut_before_does_not_decide() {
     for (stat, samples, expected, words) in [
         ("max < 2s", [&[(100_000, 9)][..], &[(2_000_000, 1)], &[]], Fail, "not reached in 2s: 1 did not end"),
-        ("max <= 2s", [&[(100_000, 9)], &[(2_000_000, 1)], &[]], Pass, "not counting 1 that did not end and were cut off after at most 2s"),
+        ("max <= 2s", [&[(100_000, 9)], &[(2_000_000, 1)], &[]], Pass, "not counting 1 that did not end and was cut off after at most 2s"),
         ("max < 2s", [&[(100_000, 9)], &[(1_999_999, 3)], &[]], Pass, "not counting 3 that did not end"),
         ("max < 2s", [&[(3_000_000, 1)], &[(1_000_000, 3)], &[]], Fail, "not counting 3"),
         ("max < 2s", [&[], &[(2_500_000, 3)], &[]], Fail, "not reached in 2.5s: 3 did not end"), // nothing was answered

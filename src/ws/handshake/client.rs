@@ -271,7 +271,14 @@ impl ResponseCheck {
         match httparse::ParserConfig::default().parse_response_with_uninit_headers(&mut answer, head, &mut fields) {
             Ok(httparse::Status::Partial) if head.len() < HEAD_MAX => return None,
             Ok(httparse::Status::Complete(_)) => {}
-            _ => return Some(Err(fail(Stage::Upgrade, "the answer was not HTTP"))),
+            Ok(httparse::Status::Partial) => {
+                let why = format!("the head of the answer is longer than {} KiB", HEAD_MAX / 1024);
+                return Some(Err(fail(Stage::Upgrade, &why)));
+            }
+            Err(httparse::Error::TooManyHeaders) => {
+                return Some(Err(fail(Stage::Upgrade, &format!("the answer has more than {HEADERS_MAX} header fields"))));
+            }
+            Err(_) => return Some(Err(fail(Stage::Upgrade, "the answer was not HTTP"))),
         }
         let field = |name: &str| answer.headers.iter().find(|field| field.name.eq_ignore_ascii_case(name)).map(|field| field.value);
         let words = |name: &str| field(name).and_then(|value| str::from_utf8(value).ok()).unwrap_or_default();
@@ -564,6 +571,8 @@ mod tests {
             ("HTTP/1.0 426 Upgrade Required\r\nX: y\r\n\r\n".to_owned(), false, "426 None"),
             ("\x16\x03not HTTP\r\n\r\n".to_owned(), false, "the answer was not HTTP"),
             ("SSH-2.0-OpenSSH".to_owned(), false, "the answer was not HTTP"),
+            (format!("HTTP/1.1 101 Yes\r\nX: {}", "x".repeat(HEAD_MAX)), false, "the head of the answer is longer than 64 KiB"),
+            (format!("HTTP/1.1 101 Yes\r\n{}\r\n", "X: y\r\n".repeat(125)), false, "the answer has more than 124 header fields"),
         ] {
             assert_eq!(judge(&head, edited), expected, "{head}");
         }
