@@ -19,8 +19,8 @@ use crate::results::Evidence;
 use crate::results::read::FIRST_VERSION;
 use crate::results::record::{ExpectationRow, Verdict};
 pub use finding::Outcome;
-pub use observe::{RunNumber, observe};
 use finding::{Finding, Known, shown};
+pub use observe::{RunNumber, observe};
 use window::Measured;
 
 /// What a verdict says where nothing was expected.

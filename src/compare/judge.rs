@@ -46,9 +46,7 @@ pub fn compare(
 ) -> RunComparison {
     let weak = is_weak(base, new);
     let mut rows: Vec<ComparedRow> = by.iter().map(|quantity| ComparedRow::of(base, new, quantity, thresholds)).collect();
-    // Those without data count, too: they are metrics that the scenario names.
-    let adjusted = holm(&rows.iter().map(|row| row.p().unwrap_or(1.0)).collect::<Vec<_>>());
-    rows.iter_mut().zip(adjusted).for_each(|(row, p)| row.decide(p, weak));
+    settle(&mut rows, weak);
     let expectations: Vec<Expectation> = by.iter().map(|quantity| quantity.of.clone()).collect();
     let mut reasons = Vec::new();
     for run in base.iter().chain(new) {
@@ -88,6 +86,22 @@ pub fn compare(
         log_rank_reconnect: log_rank(&pooled(base), &pooled(new)),
         new_close_codes: unknown_codes(base, new),
     }
+}
+
+/// Decides each metric, by p values that are adjusted for all of them.
+fn settle(rows: &mut [ComparedRow<'_>], weak: bool) {
+    // Those without data count, too: they are metrics that the scenario names.
+    let adjusted = holm(&rows.iter().map(|row| row.p().unwrap_or(1.0)).collect::<Vec<_>>());
+    rows.iter_mut().zip(adjusted).for_each(|(row, p)| row.decide(p, weak));
+}
+
+/// What becomes of metrics of which only the values are kept.
+#[cfg(test)]
+pub(super) fn results_of(by: &[ComparedQuantity], values: Vec<[Vec<f64>; 2]>) -> Vec<MetricResult> {
+    let row = |(quantity, values)| ComparedRow::with(quantity, Ok(values), Thresholds::default());
+    let mut rows: Vec<ComparedRow<'_>> = by.iter().zip(values).map(row).collect();
+    settle(&mut rows, false);
+    rows.iter().map(|row| row.result).collect()
 }
 
 /// Whether a side has so few runs that nothing can be called a regression.
@@ -187,7 +201,6 @@ impl<'a> ComparedRow<'a> {
             Ok((values, note)) => (Ok(values), note),
             Err(why) => (Err(why), None),
         };
-        let before = values.as_ref().map_or(0.0, |[base, _]| median(&sorted(base)));
         let weak = match quantity.of.stat {
             Stat::Percentile(percentile) if values.is_ok() && note.is_none() && is_weak(base, new) => {
                 let times = |side: &[ComparedRun]| side.iter().map(|run| run.interval_times(&quantity.of)).collect::<Vec<_>>();
@@ -195,9 +208,15 @@ impl<'a> ComparedRow<'a> {
             }
             _ => None,
         };
+        ComparedRow { note, weak, ..ComparedRow::with(quantity, values, thresholds) }
+    }
+
+    /// Of one value a run.
+    fn with(quantity: &'a ComparedQuantity, values: Result<[Vec<f64>; 2], String>, thresholds: Thresholds) -> ComparedRow<'a> {
+        let before = values.as_ref().map_or(0.0, |[base, _]| median(&sorted(base)));
         let relative = if quantity.is_relative() && before.is_finite() { thresholds.relative * before.abs() } else { 0.0 };
         let least_change = quantity.least_change().max(relative);
-        ComparedRow { quantity, values, least_change, p_holm: 1.0, result: MetricResult::NoData, note, weak }
+        ComparedRow { quantity, values, least_change, p_holm: 1.0, result: MetricResult::NoData, note: None, weak: None }
     }
 
     fn p(&self) -> Option<f64> {

@@ -11,7 +11,7 @@ const SCENARIO: &str = r#"
 duration = "8s"
 expect = ["opening_handshake p90 < 5s", "reconnect_time p90 < 10s", "attempts peak < 1000/s", "clients_lost count == 0"]
 target.embedded = { handshake_cost = "10ms", backlog = 1024 }
-clients.web = { count = 150, arrive = { over = "2s" }, reconnect = { exponential = { base = "500ms", factor = 2, cap = "5s", jitter = "full" } }, deadlines = { handshake = "0s" } }
+clients.web = { count = 150, arrive = { over = "2s" }, reconnect = { exponential = { base = "300ms", factor = 2, cap = "5s", jitter = "full" } }, deadlines = { handshake = "0s" } }
 faults = [{ at = "3s", inject = { drop_rst = {} }, side = "client" }]
 "#;
 
@@ -67,4 +67,33 @@ fn the_same_server_is_seldom_called_worse_and_a_slower_one_is_found() {
     });
     let found = found.count();
     assert!(found >= 8, "{found} of 10, with a spread of {spread}");
+}
+
+/// One value a run of 40 runs on sockets: `tests/compare/sockets.sh` made them.
+#[derive(serde::Deserialize)]
+struct KeptMetric {
+    metric: String,
+    values: Vec<f64>,
+}
+
+#[test]
+fn runs_on_sockets_of_the_same_server_are_seldom_called_worse() {
+    const DRAWS: u64 = 200;
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/compare/sockets.json")).expect("the committed file");
+    let kept: Vec<KeptMetric> = serde_json::from_str(&text).expect("the committed values");
+    let names = crate::expect::Names::default();
+    let of = |one: &KeptMetric| crate::expect::Expectation::parse_measured(&one.metric, names).expect("a metric");
+    let by = quantities(&kept.iter().map(of).collect::<Vec<_>>());
+    assert!(by.len() >= 3 && kept.iter().all(|one| one.values.len() == 40));
+    let mut stream = Seed(15).stream("compare/sockets");
+    let mut alarms = 0;
+    for _ in 0..DRAWS {
+        let mut left: Vec<usize> = (0..40).collect();
+        let mut side = || (0..6).map(|_| left.swap_remove(stream.below(left.len() as u64) as usize)).collect::<Vec<_>>();
+        let (base, new) = (side(), side());
+        let drawn = |at: &[usize], one: &KeptMetric| at.iter().map(|at| one.values[*at]).collect::<Vec<_>>();
+        let values = kept.iter().map(|one| [drawn(&base, one), drawn(&new, one)]).collect();
+        alarms += u64::from(judge::results_of(&by, values).contains(&MetricResult::Worse));
+    }
+    assert!(alarms <= DRAWS / 20, "{alarms} of {DRAWS}");
 }
