@@ -86,6 +86,13 @@ pub enum Command {
     /// Edit `expect` in the `scenario.toml` of the run folder to test other expectations. The exit codes are those of `run`.
     #[command(after_help = "Example: closestorm check results/default/2026-01-31T12-00-00Z-1")]
     Check(Check),
+    /// Compare runs before and after a change: is the new side worse, and is that more than noise?
+    ///
+    /// Each run gives one value for each metric that the scenario's `expect` names. A regression (exit 99) is called only if an exact
+    /// Mann-Whitney test says so, adjusted for the number of metrics, and the whole interval of the change is beyond what matters. It takes at
+    /// least four runs on each side; five or six are better.
+    #[command(after_help = "Example: closestorm compare results/before/* -- results/after/*")]
+    Compare(Compare),
     /// Merge the shards of a run that was split over several machines, and evaluate the whole run.
     #[command(after_help = "Example: closestorm merge shard-1 shard-2 --out whole")]
     Merge(Merge),
@@ -236,6 +243,18 @@ pub struct Run {
     /// Print the plan without running it: arrivals, times of the faults, first backoff delays of some clients.
     #[arg(long)]
     pub dry_run: bool,
+    /// Run it this often, with consecutive seeds, each into a folder of its own: --out DIR gives DIR/1, DIR/2, …
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with_all = ["shard", "start_at", "dry_run"], value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub repeat: u32,
+    /// Compare with these runs, and exit with 99 if it is worse: a folder of runs, a ws:// or wss:// URL, or a command line.
+    ///
+    /// A folder is compared as it is. A URL, or the command line of another server, is run with the same scenario as often, in turns: base, new,
+    /// new, base. A command line takes the place of `run` in [target.command].
+    #[arg(long, value_name = "FOLDER|URL|COMMAND", conflicts_with_all = ["shard", "start_at", "dry_run"])]
+    pub against: Option<String>,
+    /// Keep the runs as results/baselines/NAME, if they pass, for `compare --baseline NAME`. Replaces an earlier baseline of that name.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["shard", "start_at", "dry_run"], value_parser = baseline_name)]
+    pub save_baseline: Option<String>,
     /// Number of worker processes for the clients [default: as many as the limit of open files requires].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub workers: Option<u32>,
@@ -552,6 +571,53 @@ pub struct Check {
     pub allow_inconclusive: bool,
 }
 
+/// Arguments of `compare`.
+#[derive(Debug, Args)]
+pub struct Compare {
+    /// Run folders before the change. A folder that has run folders in it stands for all of them.
+    #[arg(value_name = "BASE", required_unless_present = "baseline")]
+    pub base: Vec<PathBuf>,
+    /// Run folders after the change, behind --.
+    #[arg(last = true, required = true, value_name = "NEW")]
+    pub new: Vec<PathBuf>,
+    /// Compare with the runs in results/baselines/NAME.
+    #[arg(long, value_name = "NAME", conflicts_with = "base", value_parser = baseline_name)]
+    pub baseline: Option<String>,
+    /// Compare this metric in place of those that `expect` names, for example "reconnect_time p99". Can be repeated.
+    #[arg(long, value_name = "METRIC")]
+    pub metric: Vec<String>,
+    /// Changes up to this share of the median of BASE do not matter.
+    #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = min_effect)]
+    pub min_effect: Ratio,
+    /// Folder for comparison.json, comparison.md and a chart of both sides' reconnects.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+    /// Compare runs of different scenarios, too, and say where they differ.
+    #[arg(long)]
+    pub allow_different: bool,
+    /// Output format.
+    #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
+    pub format: CompareFormat,
+    /// Print nothing; the exit code has the result.
+    #[arg(long, short)]
+    pub quiet: bool,
+    /// Exit with 0 instead of 3 if the result is inconclusive.
+    #[arg(long)]
+    pub allow_inconclusive: bool,
+}
+
+/// How a comparison is printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum CompareFormat {
+    /// Text to read.
+    #[default]
+    Text,
+    /// JSON for programs.
+    Json,
+    /// Markdown, for pull requests.
+    Markdown,
+}
+
 /// Arguments of `merge`.
 #[derive(Debug, Args)]
 pub struct Merge {
@@ -650,6 +716,13 @@ pub struct Serve {
     pub quiet: bool,
 }
 
+impl Run {
+    /// Whether more than one run folder comes of it, or is kept.
+    pub fn is_series(&self) -> bool {
+        self.repeat > 1 || self.against.is_some() || self.save_baseline.is_some()
+    }
+}
+
 impl Simulate {
     /// Number of threads to use: `--threads`, or one per CPU; at least 1.
     pub fn threads(&self) -> usize {
@@ -680,6 +753,23 @@ pub fn arguments(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
         return command.into_iter().chain(words.skip(1)).collect();
     }
     words.collect()
+}
+
+/// It becomes the name of a folder.
+fn baseline_name(text: &str) -> Result<String, String> {
+    let safe = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if text.is_empty() || text.starts_with(['.', '-']) || !text.chars().all(safe) || text.len() > 100 {
+        return Err("a name has letters, digits, `-`, `_` and `.`, and begins with a letter or digit".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+fn min_effect(text: &str) -> Result<Ratio, UnitError> {
+    let share: Ratio = text.parse()?;
+    if (0.0..=1.0).contains(&share.0) {
+        return Ok(share);
+    }
+    Err(UnitError { found: format!("\"{text}\" is out of bounds"), fix: "it is from \"0%\" to \"100%\"".to_owned() })
 }
 
 fn precision(text: &str) -> Result<Ratio, UnitError> {

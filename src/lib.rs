@@ -177,6 +177,10 @@ mod calibrate;
 #[cfg(feature = "internals")]
 pub mod calibrate;
 #[cfg(not(feature = "internals"))]
+mod compare;
+#[cfg(feature = "internals")]
+pub mod compare;
+#[cfg(not(feature = "internals"))]
 mod fidelity;
 #[cfg(feature = "internals")]
 pub mod fidelity;

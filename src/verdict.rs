@@ -8,6 +8,7 @@ mod count;
 mod finding;
 mod first;
 mod losses;
+mod observe;
 mod time;
 mod window;
 
@@ -19,6 +20,7 @@ use crate::results::read::FIRST_VERSION;
 use crate::results::record::{ExpectationRow, Verdict};
 pub use finding::Outcome;
 use finding::{Finding, Known, shown};
+pub use observe::{RunNumber, observe};
 use window::Measured;
 
 /// What a verdict says where nothing was expected.
@@ -37,22 +39,14 @@ pub fn exit_code(verdict: &Verdict) -> u8 {
 pub fn judge(evidence: &Evidence, expectations: &[Expectation]) -> Verdict {
     let judged: Vec<_> = expectations.iter().map(|expectation| (expectation, weigh(evidence, expectation))).collect();
     let any = |outcome| judged.iter().any(|(_, finding)| finding.outcome == outcome);
-    let mut reasons = [evidence.lost.clone(), evidence.unreliable.clone()].concat();
-    if evidence.aborted {
-        reasons.push(match evidence.seeds {
-            Some((done, planned)) if done > 0 => format!("the simulation was stopped after {done} of {planned} seeds"),
-            _ => "the run was stopped before its planned length".to_owned(),
-        });
-    }
-    let saturated = saturation(evidence, expectations);
-    reasons.extend(saturated.clone());
+    let mut reasons = distrust(evidence, expectations);
+    let broken = !reasons.is_empty();
     let real = evidence.seen_from != SeenFrom::Client;
     // Nobody plans real clients, and they are waited for all the same.
     let expected = real || evidence.planned.values().any(|clients| *clients > 0);
     let nobody = evidence.ready == Some(0) && expected;
-    let broken = evidence.aborted || !evidence.lost.is_empty() || !evidence.unreliable.is_empty();
     let outcome = match () {
-        () if broken || saturated.is_some() => Outcome::Inconclusive,
+        () if broken => Outcome::Inconclusive,
         () if any(Outcome::Fail) => Outcome::Fail,
         () if nobody || any(Outcome::Inconclusive) => Outcome::Inconclusive,
         () if expectations.is_empty() => Outcome::Unchecked,
@@ -82,6 +76,20 @@ pub fn judge(evidence: &Evidence, expectations: &[Expectation]) -> Verdict {
         answer: None,
         expectations: judged.into_iter().map(|(e, finding)| row(e, finding)).collect(),
     }
+}
+
+/// Why the figures of a run decide nothing of these expectations, in words: stopped early, a part lost, not carried out as planned, or the
+/// generator was saturated.
+pub fn distrust(evidence: &Evidence, expectations: &[Expectation]) -> Vec<String> {
+    let mut reasons = [evidence.lost.clone(), evidence.unreliable.clone()].concat();
+    if evidence.aborted {
+        reasons.push(match evidence.seeds {
+            Some((done, planned)) if done > 0 => format!("the simulation was stopped after {done} of {planned} seeds"),
+            _ => "the run was stopped before its planned length".to_owned(),
+        });
+    }
+    reasons.extend(saturation(evidence, expectations));
+    reasons
 }
 
 /// Whether the generator was too late for what the expectations look at, in words.

@@ -10,6 +10,7 @@ mod canary;
 mod canary_told;
 mod capacity;
 mod carriers;
+mod comparisons;
 mod dead_targets;
 mod dialogues;
 mod disk;

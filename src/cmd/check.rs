@@ -47,7 +47,7 @@ pub fn main(args: &Check) -> anyhow::Result<u8> {
 }
 
 /// The plan as the run resolved it; `recorded`: in an earlier schema version. What is wrong with it is damage, not somebody's mistake.
-fn stored_plan(run: &Path, recorded: bool) -> anyhow::Result<Plan> {
+pub(super) fn stored_plan(run: &Path, recorded: bool) -> anyhow::Result<Plan> {
     let path = run.join("scenario.toml");
     if !path.exists() {
         return Err(ReadError::Missing { path, why: "it has the expectations, so nothing can be judged without it" }.into());

@@ -1,9 +1,11 @@
 //! The commands, one per file: load, call a layer, print. Here is the dispatch.
 
 mod artifacts;
+mod baseline;
 pub mod calibrate;
 pub mod capacity;
 pub mod check;
+pub mod compare;
 pub mod console;
 mod execute;
 pub mod exit;
@@ -45,6 +47,7 @@ pub fn run_command(command: Command) -> anyhow::Result<u8> {
         Command::Proxy(args) => proxy::main(&args),
         Command::Report(args) => report::main(&args),
         Command::Check(args) => check::main(&args),
+        Command::Compare(args) => compare::main(&args),
         Command::Merge(args) => merge::main(&args),
         Command::Validate(args) => validate::main(args),
         Command::Faults(args) => faults::main(args),

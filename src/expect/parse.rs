@@ -23,6 +23,33 @@ impl Expectation {
         Expectation::parse_as(text, names, false)
     }
 
+    /// What is measured, as `reconnect_time{cohort=web} p99`, with or without a limit behind it. Without one it is to equal 0 of its unit.
+    ///
+    /// # Errors
+    /// As [`parse`](Expectation::parse).
+    ///
+    /// ```
+    /// use closestorm::expect::{Expectation, Names, Op};
+    /// let parsed = Expectation::parse_measured("attempts peak", Names::default()).unwrap();
+    /// assert_eq!((parsed.measured().as_str(), parsed.op), ("attempts peak", Op::Equal));
+    /// assert_eq!(Expectation::parse_measured("attempts peak > 5/s", Names::default()).unwrap().op, Op::Greater);
+    /// ```
+    pub fn parse_measured(text: &str, names: Names<'_>) -> Result<Expectation, Vec<Problem>> {
+        if OPS.iter().any(|(op, _)| text.contains(op)) {
+            return Expectation::parse(text, names);
+        }
+        // Which unit fits, only metric and stat tell; what is wrong with them, every one of these complains of.
+        let mut least: Option<Vec<Problem>> = None;
+        for limit in ["0s", "0", "0%", "0/s", "0B/s"] {
+            match Expectation::parse(&format!("{text} == {limit}"), names) {
+                Ok(parsed) => return Ok(Expectation { text: parsed.measured(), ..parsed }),
+                Err(problems) if least.as_ref().is_none_or(|least| problems.len() < least.len()) => least = Some(problems),
+                Err(_) => {}
+            }
+        }
+        Err(least.unwrap_or_default())
+    }
+
     /// As [`parse`](Expectation::parse); `recorded`: of a run folder whose version allowed shares that say nothing.
     pub(crate) fn parse_as(text: &str, names: Names<'_>, recorded: bool) -> Result<Expectation, Vec<Problem>> {
         let mut problems = Vec::new();

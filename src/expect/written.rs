@@ -1,6 +1,6 @@
 //! Metric and labels as text, in one order whatever the user's: what is counted has a name.
 
-use super::{Expectation, Labels, Metric, WireLabel};
+use super::{Expectation, Labels, Metric, STATS, Stat, WireLabel};
 use crate::fault::Side;
 use crate::units::print_duration;
 
@@ -25,6 +25,22 @@ impl Expectation {
     pub fn counted(&self) -> String {
         let labels = written(&self.labels);
         if labels.is_empty() { self.metric.name().to_owned() } else { format!("{}{{{}}}", self.metric.name(), labels.join(",")) }
+    }
+
+    /// What it is about, without its limit: metric, labels and stat.
+    ///
+    /// ```
+    /// # use closestorm::expect::{Expectation, Names};
+    /// let expectation = Expectation::parse("closes{reported=1006}  share>99%", Names::default()).unwrap();
+    /// assert_eq!(expectation.measured(), "closes{reported=1006} share");
+    /// ```
+    pub fn measured(&self) -> String {
+        let stat = match self.stat {
+            Stat::Percentile(percentile) => percentile.to_string(),
+            stat => STATS.iter().find(|row| row.1 == stat).map_or_else(String::new, |row| row.0.to_owned()),
+        };
+        let whole = self.whole.as_ref().map_or_else(String::new, |whole| format!("{{{}}}", written(whole).join(",")));
+        format!("{} {stat}{whole}", self.counted())
     }
 }
 

@@ -82,6 +82,11 @@ impl Survival {
         ascending.map(at).collect()
     }
 
+    /// Each time in µs at which something ended, ascending, and the share that lasted longer.
+    pub fn curve(&self) -> impl Iterator<Item = (u64, f64)> {
+        self.steps().map(|step| (step.time, step.left))
+    }
+
     /// Each time at which something ended, ascending.
     fn steps(&self) -> impl Iterator<Item = SurvivalStep> {
         let mut at_risk = self.count();
@@ -147,6 +152,21 @@ impl Survival {
             max: self.ended.max().filter(|_| complete),
             mean: self.ended.mean().filter(|_| complete).map(|mean| mean.round() as u64),
         }
+    }
+
+    /// The mean of all times cut off at a horizon in µs: the area below `S` up to there. `None` without samples.
+    ///
+    /// It is known where the mean is not, as long as something was observed up to the horizon.
+    pub fn restricted_mean(&self, horizon: u64) -> Option<f64> {
+        if self.count() == 0 {
+            return None;
+        }
+        let (mut area, mut since, mut left) = (0.0, 0, 1.0);
+        for step in self.steps().take_while(|step| step.time < horizon) {
+            area += left * (step.time - since) as f64;
+            (since, left) = (step.time, step.left);
+        }
+        Some(area + left * horizon.saturating_sub(since) as f64)
     }
 
     /// The longest time that was observed, µs: a quantile that was not reached is greater. `None` without samples.
@@ -299,6 +319,15 @@ mod tests {
     fn to_leave_out_what_was_cut_would_make_the_median_too_good() {
         assert_eq!(survival(&[100, 200, 300], &[], &[]).quantile(0.5), Some(200));
         assert_eq!(survival(&[100, 200, 300], &[900, 900, 900, 900], &[]).quantile(0.5), None);
+    }
+
+    #[test]
+    fn a_mean_up_to_a_horizon_counts_all_that_lasted_longer_as_the_horizon() {
+        assert_eq!(survival(&[100, 300], &[], &[]).restricted_mean(500), Some(200.0));
+        assert_eq!(survival(&[100, 300], &[], &[50, 60]).restricted_mean(500), Some(350.0));
+        assert_eq!(survival(&[100, 700], &[600], &[]).restricted_mean(500), Some((100.0 + 500.0 + 500.0) / 3.0));
+        assert_eq!(survival(&[], &[], &[9]).restricted_mean(500), Some(500.0));
+        assert_eq!(survival(&[], &[], &[]).restricted_mean(500), None);
     }
 
     #[test]

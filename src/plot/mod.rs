@@ -5,6 +5,7 @@
 pub mod atlas;
 pub mod axis;
 pub mod capacity;
+pub mod compared;
 pub mod draw;
 pub mod fidelity;
 pub mod learned;

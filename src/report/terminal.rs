@@ -467,7 +467,7 @@ impl Page {
 }
 
 /// The text in lines of at most `width` characters, broken at spaces; a longer word stands alone.
-fn wrapped(text: &str, width: usize) -> Vec<String> {
+pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     // A separator stays with what it ends: no line begins with one.
     let text = printable(text).replace(" · ", "\u{a0}· ");

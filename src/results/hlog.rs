@@ -13,7 +13,7 @@ use crate::metrics::metric::TimeMetric;
 use crate::metrics::watch::{Around, Window};
 use base64::Engine as _;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
@@ -52,21 +52,47 @@ pub fn write_log(out: &mut impl Write, results: &Results, started: f64) -> io::R
 /// # Errors
 /// `InvalidData` with what is wrong: the log does not parse, or an interval does not decode.
 pub fn read_log(bytes: &[u8]) -> io::Result<Vec<Distribution>> {
-    let wrong = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
     let mut sums: BTreeMap<String, Latency> = BTreeMap::new();
-    for entry in IntervalLogIterator::new(bytes) {
-        let entry = entry.map_err(|error| wrong(format!("not an interval log: {error:?}")))?;
-        let LogEntry::Interval(interval) = entry else { continue };
-        let tag = interval.tag().map_or("", |tag| tag.as_str());
-        let bytes = base64::engine::general_purpose::STANDARD.decode(interval.encoded_histogram());
-        let bytes = bytes.map_err(|error| wrong(format!("interval of {tag}: {error}")))?;
-        let latency = Latency::from_hdr(&bytes).ok_or_else(|| wrong(format!("interval of {tag}: not a histogram of this program")))?;
-        if sums.len() == MOST_TAGS && !sums.contains_key(tag) {
+    for interval in intervals(bytes) {
+        let (_, tag, latency) = interval?;
+        if sums.len() == MOST_TAGS && !sums.contains_key(&tag) {
             return Err(wrong(format!("more than {MOST_TAGS} distributions")));
         }
-        sums.entry(tag.to_owned()).or_default().add(&latency);
+        sums.entry(tag).or_default().add(&latency);
     }
     Ok(sums.into_iter().map(|(tag, latency)| parse_tag(&tag, latency)).collect())
+}
+
+/// The intervals of a log, each with its start in ms since that of the run, that belong to one of these metrics.
+///
+/// # Errors
+/// As [`read_log`].
+pub fn read_intervals(bytes: &[u8], metrics: &BTreeSet<String>) -> io::Result<Vec<(u64, Distribution)>> {
+    let all = intervals(bytes).map(|interval| interval.map(|(start, tag, latency)| (start, parse_tag(&tag, latency))));
+    all.filter(|interval| interval.as_ref().map_or(true, |(_, of)| metrics.contains(&of.metric))).collect()
+}
+
+/// Start in ms, tag and samples of each interval.
+fn intervals(bytes: &[u8]) -> impl Iterator<Item = io::Result<(u64, String, Latency)>> + '_ {
+    IntervalLogIterator::new(bytes).filter_map(|entry| {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => return Some(Err(wrong(format!("not an interval log: {error:?}")))),
+        };
+        let LogEntry::Interval(interval) = entry else { return None };
+        let tag = interval.tag().map_or("", |tag| tag.as_str());
+        let decoded = base64::engine::general_purpose::STANDARD.decode(interval.encoded_histogram());
+        let decoded = decoded.map_err(|error| wrong(format!("interval of {tag}: {error}")));
+        let latency = decoded.and_then(|bytes| {
+            Latency::from_hdr(&bytes).ok_or_else(|| wrong(format!("interval of {tag}: not a histogram of this program")))
+        });
+        let start = interval.start_timestamp().as_millis() as u64;
+        Some(latency.map(|latency| (start, tag.to_owned(), latency)))
+    })
+}
+
+fn wrong(what: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
 /// The distributions of results, in the form in which they are read back.

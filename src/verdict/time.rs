@@ -12,32 +12,17 @@ use crate::metrics::survival::{Quantile, Split, Survival};
 use crate::metrics::watch::Window;
 use crate::number::{counted, word_of};
 use crate::results::Evidence;
+use crate::results::hlog::Distribution;
 use std::cmp::Ordering;
 
 /// Judges an expectation on times.
 pub(super) fn weigh(evidence: &Evidence, expectation: &Expectation) -> Finding {
-    let (labels, metric) = (&expectation.labels, expectation.timed());
-    let window = Window::of(labels);
-    if window.is_some_and(|window| !evidence.windows.iter().any(|kept| (kept.0.as_str(), kept.1) == (metric, window))) {
-        let reason = format!("no data: the run did not measure {metric} for this window; run it again with this expectation");
-        return Finding::of(Outcome::Inconclusive, None, reason);
-    }
-    let keep =
-        |row: &crate::results::hlog::Distribution| fits(&labels.cohort, Some(&row.cohort)) && fits(&labels.fault, row.fault.as_ref());
-    let times = evidence.times(metric, window, keep);
-    if times.count() == 0 {
-        let reason = match received(evidence, expectation) {
-            0 => "no data: nothing of this kind was measured".to_owned(),
-            received => {
-                format!("no data: {} received, none is the reply to what was sent: is this an echo server?", counted(received, "message"))
-            }
-        };
-        return Finding::of(Outcome::Inconclusive, None, reason);
-    }
-    if evidence.simulated && takes_model(expectation.metric) && times.is_complete() && times.ended.max() == Some(0) {
-        let reason = "no data: the simulated server and path take no time; set `handshake_cost`, or `rtt` in [model]";
-        return Finding::of(Outcome::Inconclusive, None, reason.to_owned());
-    }
+    let (labels, metric, window) = (&expectation.labels, expectation.timed(), Window::of(&expectation.labels));
+    let keep = |row: &Distribution| fits(&labels.cohort, Some(&row.cohort)) && fits(&labels.fault, row.fault.as_ref());
+    let times = match times(evidence, expectation) {
+        Ok(times) => times,
+        Err(reason) => return Finding::of(Outcome::Inconclusive, None, reason),
+    };
     let judged = Judged { times: &times, expectation, limit: expectation.limit.value() };
     match expectation.stat {
         Stat::Percentile(percentile) => {
@@ -53,6 +38,32 @@ pub(super) fn weigh(evidence: &Evidence, expectation: &Expectation) -> Finding {
         Stat::Mean => judged.mean(),
         _ => judged.least(),
     }
+}
+
+/// The times that an expectation is about, at least one of them.
+///
+/// # Errors
+/// There are none, or they say nothing; why, in words.
+pub(super) fn times(evidence: &Evidence, expectation: &Expectation) -> Result<Survival, String> {
+    let (labels, metric) = (&expectation.labels, expectation.timed());
+    let window = Window::of(labels);
+    if window.is_some_and(|window| !evidence.windows.iter().any(|kept| (kept.0.as_str(), kept.1) == (metric, window))) {
+        return Err(format!("no data: the run did not measure {metric} for this window; run it again with this expectation"));
+    }
+    let keep = |row: &Distribution| fits(&labels.cohort, Some(&row.cohort)) && fits(&labels.fault, row.fault.as_ref());
+    let times = evidence.times(metric, window, keep);
+    if times.count() == 0 {
+        return Err(match received(evidence, expectation) {
+            0 => "no data: nothing of this kind was measured".to_owned(),
+            received => {
+                format!("no data: {} received, none is the reply to what was sent: is this an echo server?", counted(received, "message"))
+            }
+        });
+    }
+    if evidence.simulated && takes_model(expectation.metric) && times.is_complete() && times.ended.max() == Some(0) {
+        return Err("no data: the simulated server and path take no time; set `handshake_cost`, or `rtt` in [model]".to_owned());
+    }
+    Ok(times)
 }
 
 /// Messages that came, where round trips are asked for.

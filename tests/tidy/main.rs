@@ -28,7 +28,7 @@ const ORDER: &[&str] = &[
     // a plan on sockets or in memory, and in virtual time
     "snapshots", "recorder", "witness", "server", "serve", "proxy", "sut", "learn", "load", "run", "cluster", "sim",
     // evidence, from files
-    "output", "results", "verdict", "calibrate", "fidelity",
+    "output", "results", "verdict", "compare", "calibrate", "fidelity",
     // presentation
     "plot", "report",
     // the library

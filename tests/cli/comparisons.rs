@@ -1,0 +1,134 @@
+//! `compare` on run folders, and `run` that makes them: exit codes, what is printed, what is refused.
+
+use super::{Place, SHORT};
+use closestorm::api::{Options, Overrides, Scenario, Source};
+use std::fs;
+use std::path::Path;
+
+/// Forty clients that lose their connections at once and queue up at the server.
+const HERD: &str = r#"
+duration = "4s"
+expect = ["opening_handshake p90 < 5s", "clients_lost count == 0"]
+target.embedded = { handshake_cost = "10ms", backlog = 1024 }
+clients.web = { count = 40, arrive = { over = "1s" }, reconnect = { fixed = { delay = "200ms" } } }
+faults = [{ at = "1500ms", inject = { drop_rst = {} }, side = "client" }]
+"#;
+
+/// Simulated run folders, one for each seed.
+fn simulate(place: &Place, side: &str, scenario: &str, seeds: std::ops::RangeInclusive<u64>) {
+    for seed in seeds {
+        let source = Source::Text { name: "herd".to_owned(), text: scenario.to_owned() };
+        let overrides = Overrides { seed: Some(seed), ..Overrides::default() };
+        let outcome = Scenario::load(&source, &overrides).expect("a scenario").simulate(Options::default()).expect("a simulation");
+        outcome.write_data(&place.path(side).join(seed.to_string())).expect("a run folder");
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        fs::copy(entry.path(), to.join(entry.file_name())).expect("a copy");
+    }
+}
+
+#[test]
+fn compare_finds_a_slower_server_and_nothing_else() {
+    let place = Place::new();
+    simulate(&place, "base", HERD, 1..=6);
+    simulate(&place, "same", HERD, 11..=16);
+    simulate(&place, "slow", &HERD.replace("10ms", "12ms"), 21..=26);
+    for (base, new, code, result) in
+        [("base", "same", 0, "no_regression"), ("base", "slow", 99, "regression"), ("slow", "base", 0, "no_regression")]
+    {
+        let ended = place.run(&["compare", base, "--format", "json", "--", new]);
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        let told: serde_json::Value = serde_json::from_str(&ended.out).expect("JSON");
+        assert_eq!((&told["result"], &told["exit_code"]), (&result.into(), &code.into()), "{told}");
+        assert_eq!(told["metrics"].as_array().map(Vec::len), Some(2));
+        assert_eq!(place.run(&["compare", base, "--format", "json", "--", new]).out, ended.out, "twice the same");
+    }
+    let text = place.run(&["compare", "base", "--", "slow"]);
+    assert!(text.out.starts_with("✗ Regression: 1 of 2 metrics worse.\n") && !text.out.contains("backlog"), "{}", text.out);
+    assert!(text.out.lines().all(|line| line.chars().count() <= 80), "{}", text.out);
+    assert!(text.out.contains("what is tested differs: target.embedded.handshake_cost"), "{}", text.out);
+    let markdown = place.run(&["compare", "base", "--format", "markdown", "--", "slow"]);
+    assert!(
+        markdown.out.contains("| ✗ | opening\\_handshake p90 |") || markdown.out.contains("| ✗ | opening_handshake p90 |"),
+        "{}",
+        markdown.out
+    );
+    assert_eq!(place.run(&["compare", "base", "--quiet", "--", "slow"]).out, "");
+    // Folders one by one, and few of them.
+    let few = place.run(&["compare", "base/1", "base/2", "--", "slow/21", "slow/22", "slow/23"]);
+    assert_eq!(few.code, Some(3), "{few:?}");
+    assert!(few.out.contains("weak evidence"), "{}", few.out);
+    assert_eq!(place.run(&["compare", "base/1", "--allow-inconclusive", "--", "slow/21"]).code, Some(0));
+    // By another metric, and by one that says which way is worse.
+    for (metric, code) in [("clients_lost count", 0), ("opening_handshake p90 > 1ms", 0), ("rtt p50", 3), ("opening_handshake p90", 99)] {
+        let ended = place.run(&["compare", "base", "--metric", metric, "--", "slow"]);
+        assert_eq!(ended.code, Some(code), "{metric}: {ended:?}");
+    }
+    let ended = place.run(&["compare", "base", "--min-effect", "100%", "--", "slow"]);
+    assert_ne!(ended.code, Some(99), "{ended:?}");
+}
+
+#[test]
+fn compare_refuses_what_cannot_be_compared() {
+    let place = Place::new();
+    simulate(&place, "base", HERD, 1..=2);
+    simulate(&place, "more", &HERD.replace("count = 40", "count = 41"), 3..=3);
+    simulate(&place, "mute", &HERD.replace("expect = [", "question = \"?\"\n#"), 4..=4);
+    copy(&place.path("base/1"), &place.path("copied"));
+    for (args, said) in [
+        (&["base", "--", "base/1"][..], "named twice"),
+        (&["base/1", "copied", "--", "base/2"], "are the same run"),
+        (&["base", "--", "more"], "clients.web.count: 40 → 41; --allow-different compares them"),
+        (&["base", "--", "mute"], "the scenario has no expectations: name what to compare"),
+        (&["base/1", "--metric", "reconect_time p99", "--", "base/2"], "reconnect_time"),
+        (&["base/1", "--metric", "rtt p99{", "--", "base/2"], "--metric"),
+        (&["base/1", "--min-effect", "200%", "--", "base/2"], "out of bounds"),
+        (&["--baseline", "main", "--", "base"], "results/baselines/main does not exist; there are no baselines"),
+        (&["--baseline", "../main", "--", "base"], "letters, digits"),
+        (&["base"], "-- <NEW>"),
+    ] {
+        let ended = place.run(&[&["compare"], args].concat());
+        assert_eq!(ended.code, Some(2), "{args:?}: {ended:?}");
+        assert!(ended.err.contains(said), "{args:?}: {said} is not in\n{}", ended.err);
+    }
+    let different = place.run(&["compare", "base", "--allow-different", "--", "more"]);
+    assert!(different.code == Some(0) && different.out.contains("did not run the same scenario"), "{different:?}");
+    let missing = place.run(&["compare", "base", "--", "nowhere"]);
+    assert!(missing.code == Some(1) && missing.err.contains("nowhere is not a run folder"), "{missing:?}");
+    fs::remove_file(place.path("base/1/counts.csv")).expect("it is there");
+    let damaged = place.run(&["compare", "base", "--", "copied"]);
+    assert!(damaged.code == Some(1) && damaged.err.contains("counts.csv is missing"), "{damaged:?}");
+}
+
+#[test]
+#[ignore = "long: scripts/test"]
+fn runs_are_repeated_kept_and_compared() {
+    let place = Place::with(SHORT);
+    let kept =
+        place.run(&["run", "test.toml", "--repeat", "2", "--save-baseline", "main", "--out", "first", "--quiet", "--allow-inconclusive"]);
+    assert_eq!(kept.code, Some(0), "{kept:?}");
+    let seeds: Vec<_> = ["1", "2"].map(|run| place.json(&format!("first/{run}/summary.json"))["seed"].as_u64()).into();
+    assert!(seeds[0].is_some() && seeds[1] == seeds[0].map(|seed| seed + 1), "{seeds:?}");
+    let mut files: Vec<_> = fs::read_dir(place.path("results/baselines/main/001"))
+        .expect("a baseline")
+        .map(|entry| entry.expect("an entry").file_name())
+        .collect();
+    files.sort();
+    assert!(files.iter().any(|file| file == "latency.hlog") && files.iter().all(|file| file != "report.html"), "{files:?}");
+    let metrics = ["--metric", "clients_lost count", "--metric", "attempts count"];
+    let compared = place.run(&[&["compare", "--baseline", "main"], &metrics[..], &["--", "first"]].concat());
+    assert_eq!(compared.code, Some(0), "{compared:?}");
+    let against = place.run(&["run", "test.toml", "--against", "results/baselines/main", "--out", "second", "--seed", "9"]);
+    assert!(matches!(against.code, Some(0 | 3)), "{against:?}");
+    assert!(against.out.contains("2 runs in results/baselines/main") && against.out.contains("weak evidence"), "{}", against.out);
+    let failing = SHORT.replace("clients_lost count == 0", "clients_lost count == 3");
+    place.write("failing.toml", &failing);
+    let failed = place.run(&["run", "failing.toml", "--save-baseline", "main", "--quiet"]);
+    assert!(failed.code == Some(99) && failed.err.contains("baseline main not saved"), "{failed:?}");
+    assert!(place.path("results/baselines/main/002").exists(), "the earlier one is left");
+}
