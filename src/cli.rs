@@ -401,7 +401,7 @@ pub struct Learn {
     /// How long connections are open before they are cut [default: 6s, with --quick 1500ms]. Some clients begin anew only after 5 s.
     #[arg(long, value_name = "TIME", value_parser = duration)]
     pub held: Option<Duration>,
-    /// Leave out the three slowest questions: Retry-After, silence, and requests that are never answered.
+    /// Leave out the three slowest questions: Retry-After, silence, and requests that are never answered. Others take less time.
     #[arg(long)]
     pub quick: bool,
     /// Processes of the client, side by side.

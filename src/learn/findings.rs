@@ -25,6 +25,59 @@ pub struct AfterCode {
     pub answered: Option<u16>,
 }
 
+/// What a client did about a Close frame whose sender then kept TCP open.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct HeldClose {
+    /// From the server's Close frame to the client's; `None`: there was none.
+    pub answered: Option<Duration>,
+    /// From there to the FIN or RST of the client, while the server kept TCP open.
+    pub hung_up: Return,
+    /// That was a RST.
+    pub by_reset: bool,
+    /// Data frames that the client sent before the server's Close frame …
+    pub data_before: u32,
+    /// … after it and before its own …
+    pub data_unanswered: u32,
+    /// … the last of which came so long after it, …
+    pub last_unanswered: Option<Duration>,
+    /// … and after its own.
+    pub data_after: u32,
+    /// From the server's Close frame to its next connection.
+    pub back: Return,
+    /// So long after its Close frame at the latest the server ended TCP.
+    pub hold: Duration,
+}
+
+impl HeldClose {
+    /// Whether the client came back while the server still kept the old connection open.
+    pub fn came_first(&self) -> bool {
+        self.back.wait().is_some_and(|wait| wait < self.hold)
+    }
+}
+
+/// What a client did about many pings at once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PingFlood {
+    /// Pings that were sent at once.
+    pub sent: u32,
+    /// Those that it answered.
+    pub answered: u32,
+    /// The last of them is among those.
+    pub last: bool,
+    /// It answered one more ping, two seconds later.
+    pub later: bool,
+    /// How it ended the connection; `None`: it did not.
+    pub ended: Option<String>,
+    /// Data frames that it sent before them, …
+    pub data_before: u32,
+    /// … in so long a time, …
+    pub before: Duration,
+    /// … and after them, …
+    pub data_after: u32,
+    /// … in so long a time.
+    pub after: Duration,
+}
+
 /// An outage after which the client did not come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StayedAway {
@@ -57,6 +110,10 @@ pub struct Findings {
     pub statuses: Vec<(u16, Return)>,
     /// After a port that nobody listened at for a while: from the cut to the next connection.
     pub closed_port: Option<Return>,
+    /// After a closing handshake whose TCP stayed open, trial by trial.
+    pub held_closes: Vec<HeldClose>,
+    /// After many pings at once, trial by trial.
+    pub ping_floods: Vec<PingFlood>,
     /// After a status 503 with this Retry-After.
     pub retry_after: Option<(Duration, Return)>,
     /// After the server was gone without a FIN or RST: when the next connection came.
@@ -65,6 +122,8 @@ pub struct Findings {
     pub unanswered: Option<Return>,
     /// Connections that came while another of the same client was open and well.
     pub doubles: u32,
+    /// Most connections of one client that were open at the same time, none of which was being closed or had fallen silent.
+    pub most_open: u32,
     /// So late or later came one timer in ten on this machine while the client was watched.
     pub late: Duration,
     /// Connections in all.
@@ -102,7 +161,8 @@ impl Findings {
     /// Why something is missing, or may be wrong, in sentences.
     pub fn doubts(&self) -> Vec<String> {
         let early = self.cut_short.as_ref().map(|why| format!("The questions ended early: {why}"));
-        let double = "Connections came beside an open one: they took what was prepared for the next, so waits and answers may be wrong.";
+        let double =
+            "Connections came beside an open one. They were left alone, and a client that went on with them looks as if it stayed away.";
         let busy = (self.late > BUSY).then(|| {
             format!(
                 "This machine was busy: one timer in ten came {} late or more. A client on it waits longer than it means to, short waits by \
@@ -126,6 +186,13 @@ impl Return {
         match self {
             Return::After(wait) => Some(wait),
             Return::NotWithin(_) => None,
+        }
+    }
+
+    /// The wait, or how long it was waited for in vain.
+    pub fn time(self) -> Duration {
+        match self {
+            Return::After(time) | Return::NotWithin(time) => time,
         }
     }
 }

@@ -1,7 +1,9 @@
-//! The server that a client meets: each of its connections gets the steps that were prepared for it, in the order in which it asks.
+//! The server that a client meets: each of its connections gets the steps that were prepared for it, in the order in which it asks. One beside
+//! another that is open and well gets none.
 
 use crate::close::Ending;
 use crate::seed::Seed;
+use crate::serve::account::WireAccount;
 use crate::serve::steps::PathSteps;
 use crate::serve::{StepServer, Visit, VisitEvent, Visitors};
 use std::io;
@@ -9,7 +11,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
@@ -28,18 +30,34 @@ pub(super) struct LearnHost {
     settings: HostSettings,
     address: SocketAddr,
     server: Arc<StepServer>,
+    visitors: Arc<Visitors>,
     steps: mpsc::UnboundedSender<PathSteps>,
     visits: mpsc::UnboundedReceiver<Visit>,
     /// Accepts; `None`: the port is closed.
     task: Option<JoinHandle<()>>,
-    /// The connections that are here, and which of them are open and well.
-    here: Vec<(u64, bool)>,
-    /// Connections that came and were not asked for yet, and when.
-    waiting: Vec<(u64, Instant)>,
-    /// Connections that came.
+    /// Connections that came and were not asked for yet.
+    waiting: Vec<Arrival>,
+    pub(super) counts: ConnectionCounts,
+}
+
+/// A connection that came for steps.
+#[derive(Clone, Debug)]
+pub(super) struct Arrival {
+    pub(super) number: u64,
+    pub(super) at: Instant,
+    /// What is on its wire.
+    pub(super) wire: watch::Receiver<WireAccount>,
+}
+
+/// Connections of a client, counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ConnectionCounts {
+    /// Those that came.
     pub(super) came: u32,
     /// Those of them that came while another was open and well.
     pub(super) doubles: u32,
+    /// Most that were open and well at the same time.
+    pub(super) most: u32,
 }
 
 /// A connection that ended.
@@ -58,10 +76,11 @@ impl LearnHost {
         let address = listener.local_addr()?;
         let (steps, prepared) = mpsc::unbounded_channel();
         let (told, visits) = mpsc::unbounded_channel();
-        let visitors = Visitors::new(prepared, told);
-        let server = Arc::new(StepServer::for_visitors(settings.seed, visitors, settings.upstream.clone()).map_err(io::Error::other)?);
-        let mut host =
-            LearnHost { settings, address, server, steps, visits, task: None, here: Vec::new(), waiting: Vec::new(), came: 0, doubles: 0 };
+        let visitors = Arc::new(Visitors::new(prepared, told));
+        let server =
+            Arc::new(StepServer::for_visitors(settings.seed, visitors.clone(), settings.upstream.clone()).map_err(io::Error::other)?);
+        let (waiting, counts) = (Vec::new(), ConnectionCounts::default());
+        let mut host = LearnHost { settings, address, server, visitors, steps, visits, task: None, waiting, counts };
         host.accept(listener);
         Ok(host)
     }
@@ -102,8 +121,8 @@ impl LearnHost {
         let _ = self.steps.send(steps);
     }
 
-    /// The next connection that comes, and when; `None`: none by `until`.
-    pub(super) async fn next(&mut self, until: Instant) -> Option<(u64, Instant)> {
+    /// The next connection that comes; `None`: none by `until`.
+    pub(super) async fn next(&mut self, until: Instant) -> Option<Arrival> {
         loop {
             if !self.waiting.is_empty() {
                 return Some(self.waiting.remove(0));
@@ -126,35 +145,33 @@ impl LearnHost {
     }
 
     fn note(&mut self, visit: &Visit) {
-        match visit.event {
-            VisitEvent::Came => {
-                self.came += 1;
-                self.doubles += u32::from(self.here.iter().any(|(_, well)| *well));
-                self.here.push((visit.number, false));
-                self.waiting.push((visit.number, visit.at));
+        match &visit.event {
+            VisitEvent::Came(wire) => {
+                self.counts.came += 1;
+                self.waiting.push(Arrival { number: visit.number, at: visit.at, wire: wire.clone() });
             }
-            VisitEvent::Opened => self.here.iter_mut().filter(|(number, _)| *number == visit.number).for_each(|(_, well)| *well = true),
-            VisitEvent::Ended(_) => self.here.retain(|(number, _)| *number != visit.number),
-            // It took no steps: nothing that was prepared went to it.
-            VisitEvent::Passed => {}
+            VisitEvent::Beside => {
+                self.counts.came += 1;
+                self.counts.doubles += 1;
+            }
+            VisitEvent::Opened(at_once) => self.counts.most = self.counts.most.max(*at_once),
+            // One that took no steps is no affair of a question.
+            VisitEvent::Ended(_) | VisitEvent::Passed => {}
         }
     }
 
     /// From now on what comes beside the open connections comes because they are not well.
-    pub(super) fn unwell(&mut self) {
-        while let Ok(visit) = self.visits.try_recv() {
-            self.note(&visit);
-        }
-        self.here.iter_mut().for_each(|(_, well)| *well = false);
+    pub(super) fn unwell(&self) {
+        self.visitors.unwell();
     }
 
     /// Forgets what came before, as of a client that is gone: steps that nobody took would be those of the next one.
     pub(super) async fn renew(&mut self) -> io::Result<()> {
         self.close_port().await;
-        let (came, doubles) = (self.came, self.doubles);
+        let counts = self.counts;
         let listen = self.settings.listen.map(|_| self.address);
         *self = LearnHost::start(HostSettings { listen, ..self.settings.clone() }).await?;
-        (self.came, self.doubles) = (came, doubles);
+        self.counts = counts;
         Ok(())
     }
 }

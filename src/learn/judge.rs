@@ -1,6 +1,6 @@
 //! Whether a client keeps a rule, by what was seen of it. What the rules are, and why: `rules`.
 
-use super::findings::{Findings, Return, shown};
+use super::findings::{Findings, HeldClose, Return, shown};
 use crate::close::{ABNORMAL, NO_STATUS};
 use crate::estimate::busy_ms;
 use crate::number::counted;
@@ -27,6 +27,8 @@ const AT_ONCE_MS: f64 = 50.0;
 const LATE: Duration = Duration::from_millis(20);
 /// … as `estimate` has it.
 const LATE_SHARE: f64 = 0.01;
+/// A client that sends fewer data frames on a connection, as when it only introduces itself, would send none behind a Close frame anyway.
+const DATA_LEAST: u32 = 3;
 /// What timers may be early by.
 const TIMERS: Duration = Duration::from_millis(20);
 
@@ -270,11 +272,63 @@ pub(super) fn patience(found: &Findings, limit: Option<Duration>) -> Judgement {
     within(found.unanswered, limit, "abandoned")
 }
 
+pub(super) fn close_end(found: &Findings, limit: Option<Duration>) -> Judgement {
+    let trials = &found.held_closes;
+    let (Some(limit), Some(hold)) = (limit, trials.iter().map(|trial| trial.hold).max()) else { return not_asked("") };
+    let waited = trials.iter().any(|trial| trial.back.wait().is_some() && !trial.came_first());
+    let longest = trials.iter().filter_map(|trial| trial.back.wait()).max();
+    let count = counted(trials.len() as u64, "trial");
+    match longest {
+        None => Judgement::NotTested("it did not come back".to_owned()),
+        Some(_) if waited && hold < limit => {
+            Judgement::NotTested(format!("it came back only when the server had ended TCP, after {}", shown(ms(hold))))
+        }
+        Some(_) if waited => Judgement::Fail(format!("it came back only when the server had ended TCP, after {}", shown(ms(hold)))),
+        Some(longest) => judged(longest <= limit, format!("came back after {} at most, in {count}", shown(ms(longest)))),
+    }
+}
+
+pub(super) fn quiet_after_close(found: &Findings, _: Option<Duration>) -> Judgement {
+    let answered: Vec<_> = found.held_closes.iter().filter(|trial| trial.answered.is_some()).collect();
+    let sum = |of: fn(&HeldClose) -> u32| answered.iter().map(|trial| of(trial)).sum::<u32>();
+    let (before, after) = (sum(|trial| trial.data_before), sum(|trial| trial.data_after));
+    let trials = counted(answered.len() as u64, "trial");
+    match () {
+        () if found.held_closes.is_empty() => not_asked(""),
+        () if answered.is_empty() => Judgement::NotTested("it answered no Close frame".to_owned()),
+        () if after > 0 => Judgement::Fail(format!("{} behind its Close frame, in {trials}", counted(after.into(), "data frame"))),
+        () if before < DATA_LEAST * answered.len() as u32 => {
+            Judgement::NotTested(format!("it hardly sent data before either: {}, in {trials}", counted(before.into(), "data frame")))
+        }
+        () => Judgement::Pass(format!("none in {trials}, which had {} before", counted(before.into(), "data frame"))),
+    }
+}
+
+pub(super) fn pings(found: &Findings, _: Option<Duration>) -> Judgement {
+    let floods = &found.ping_floods;
+    let (Some(sent), Some(least)) = (floods.first().map(|flood| flood.sent), floods.iter().map(|flood| flood.answered).min()) else {
+        return not_asked("");
+    };
+    let trials = counted(floods.len() as u64, "trial");
+    if let Some(ended) = floods.iter().find_map(|flood| flood.ended.as_ref()) {
+        return Judgement::Fail(format!("ended the connection by {ended}"));
+    }
+    let text = format!("answered {least} of {sent} at once or more, in {trials}");
+    match floods.iter().all(|flood| flood.last) {
+        true => Judgement::Pass(text),
+        false => Judgement::Fail(format!("{text}, and not the last one")),
+    }
+}
+
 pub(super) fn one_connection(found: &Findings, _: Option<Duration>) -> Judgement {
     match (found.connections, found.doubles) {
         (0, _) => Judgement::NotTested("no connections".to_owned()),
         (all, 0) => Judgement::Pass(format!("{}, one at a time", counted(all.into(), "connection"))),
-        (all, doubles) => Judgement::Fail(format!("{doubles} of {} came beside an open one", counted(all.into(), "connection"))),
+        (all, doubles) => Judgement::Fail(format!(
+            "{doubles} of {} came beside an open one; at most {} at once",
+            counted(all.into(), "connection"),
+            found.most_open
+        )),
     }
 }
 

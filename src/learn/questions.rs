@@ -12,6 +12,8 @@ use std::time::Duration;
 
 /// How long a silence is kept up, and an answer kept back.
 pub(super) const SILENCE: Duration = Duration::from_secs(75);
+/// Pings that are sent at once: as many as fit into the buffers of a client that does not read for a while.
+pub(super) const PINGS: u32 = 3000;
 /// How long a fresh client has to connect.
 pub(super) const START_WITHIN: Duration = Duration::from_secs(60);
 
@@ -120,6 +122,10 @@ pub(super) enum TrialQuestion {
     Code(u16),
     Status(u16),
     ClosedPort,
+    /// TCP that the server keeps open behind a closing handshake.
+    HeldClose,
+    /// Many pings at once.
+    Pings,
     RetryAfter,
     Silence,
     Unanswered,
@@ -134,6 +140,8 @@ impl TrialQuestion {
             TrialQuestion::Code(code) => format!("status code {code}"),
             TrialQuestion::Status(status) => format!("HTTP status {status}"),
             TrialQuestion::ClosedPort => "a closed port".to_owned(),
+            TrialQuestion::HeldClose => "TCP that stays open after the closing handshake".to_owned(),
+            TrialQuestion::Pings => format!("{PINGS} pings at once"),
             TrialQuestion::RetryAfter => "Retry-After".to_owned(),
             TrialQuestion::Silence => format!("a server that is silent (up to {})", print_duration(SILENCE)),
             TrialQuestion::Unanswered => format!("a request that is not answered (up to {})", print_duration(SILENCE)),

@@ -3,8 +3,8 @@
 use super::findings::Findings;
 pub use super::judge::Judgement;
 use super::judge::{
-    cap, close_answer, first_random, growth, jitter, one_connection, patience, refused_stays, retry_after, returns, silence, stable_reset,
-    unavailable,
+    cap, close_answer, close_end, first_random, growth, jitter, one_connection, patience, pings, quiet_after_close, refused_stays,
+    retry_after, returns, silence, stable_reset, unavailable,
 };
 use crate::units::parse_duration;
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub struct Rule {
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// All, in the order of a card.
-pub const RULES: [Rule; 13] = [
+pub const RULES: [Rule; 16] = [
     Rule {
         name: "jitter",
         text: "Waits are random.",
@@ -117,6 +117,27 @@ pub const RULES: [Rule; 13] = [
         text: "It answers a Close frame with the same code.",
         why: "RFC 6455 §5.5.1: an endpoint that gets a Close frame sends one back, typically with the code that it got.",
         judge: close_answer,
+        limit: None,
+    },
+    Rule {
+        name: "close-end",
+        text: "It comes back within a minute of a closing handshake, also where the server does not end TCP.",
+        why: "RFC 6455 §7.1.1: the server ends TCP first, and a client waits for that; one that waits for ever never comes back.",
+        judge: close_end,
+        limit: Some(MINUTE),
+    },
+    Rule {
+        name: "quiet-after-close",
+        text: "It sends no data after its Close frame.",
+        why: "RFC 6455 §5.5.1: no more data frames after a Close frame. They are lost, and their sender does not know.",
+        judge: quiet_after_close,
+        limit: None,
+    },
+    Rule {
+        name: "pings",
+        text: "Of many pings at once it answers at least the last, and stays connected.",
+        why: "RFC 6455 §5.5.2 and §5.5.3: a ping is to be answered, of several at once the latest. A server closes connections that do not.",
+        judge: pings,
         limit: None,
     },
 ];

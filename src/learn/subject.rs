@@ -2,14 +2,16 @@
 
 use super::client::{Client, LAST_WORDS};
 use super::findings::{AfterCode, Findings, Return, StayedAway};
-use super::host::{HostSettings, LearnHost, VisitEnd, between};
+use super::host::{Arrival, HostSettings, LearnHost, VisitEnd, between};
 use super::questions::{ClientSource, LearnError, Questions, RefuseBy, SILENCE, START_WITHIN, TrialQuestion};
 use super::syn_watch::SynWatch;
 use crate::close::{ABNORMAL, NO_STATUS};
 use crate::estimate::SeenOutage;
+use crate::serve::account::WireAccount;
 use crate::sut::command::Guard;
 use crate::units::ms;
 use std::time::Duration;
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
 /// How long a connection is open that counts as short-lived.
@@ -34,15 +36,17 @@ const NEXT_VISITOR: Duration = Duration::from_secs(300);
 /// One process of the client, or one that its user starts, and its server.
 pub(super) struct Subject<'a> {
     slot: u16,
-    questions: &'a Questions,
-    host: LearnHost,
+    pub(super) questions: &'a Questions,
+    pub(super) host: LearnHost,
     /// `None`: its user starts it.
     client: Option<Client<'a>>,
     told: &'a (dyn Fn(String) + Sync),
     /// Processes started so far.
     fresh: u32,
-    /// The connection that is here, with the steps that cut it.
-    current: u64,
+    /// The connection that is here, with the steps that cut it; 0: none was yet.
+    pub(super) current: u64,
+    /// What is on its wire.
+    pub(super) wire: watch::Receiver<WireAccount>,
     pub(super) found: Findings,
 }
 
@@ -59,16 +63,26 @@ impl<'a> Subject<'a> {
             ClientSource::Visitor(address) => (None, Some(*address)),
         };
         let host = LearnHost::start(HostSettings { seed: questions.seed, listen, upstream: questions.upstream.clone() }).await?;
-        Ok(Subject { slot, questions, host, client, told, fresh: 0, current: 0, found: Findings::default() })
+        Ok(Subject {
+            slot,
+            questions,
+            host,
+            client,
+            told,
+            fresh: 0,
+            current: 0,
+            wire: watch::channel(WireAccount::default()).1,
+            found: Findings::default(),
+        })
     }
 
     /// The steps that cut a connection.
-    fn cut(&self) -> String {
+    pub(super) fn cut(&self) -> String {
         format!("/wait/{}ms/drop_rst", self.questions.held.as_millis())
     }
 
     /// A fresh client, whose first connection gets these steps.
-    async fn begin(&mut self, path: &str) -> Result<(), LearnError> {
+    pub(super) async fn begin(&mut self, path: &str) -> Result<(), LearnError> {
         if self.fresh > 0 {
             self.host.renew().await?;
         }
@@ -93,18 +107,22 @@ impl<'a> Subject<'a> {
                 self.host.next(Instant::now() + within).await.ok_or(LearnError::NobodyCame { url, within })?
             }
         };
-        self.current = came.0;
+        self.meet(came);
         Ok(())
     }
 
+    fn meet(&mut self, came: Arrival) {
+        (self.current, self.wire) = (came.number, came.wire);
+    }
+
     /// After so long a client does not come back.
-    fn patience(&self) -> Duration {
+    pub(super) fn patience(&self) -> Duration {
         (self.found.longest() * 3 + Duration::from_secs(5)).clamp(PATIENCE_LEAST, PATIENCE_MOST)
     }
 
     /// The end of the connection that is here, and whether the client came back; the next connection gets these steps. Where none came a fresh
     /// client is here, whose first connection gets those of `anew`.
-    async fn then_or(&mut self, path: &str, anew: &str) -> Result<(Option<VisitEnd>, Return), LearnError> {
+    pub(super) async fn then_or(&mut self, path: &str, anew: &str) -> Result<(Option<VisitEnd>, Return), LearnError> {
         self.host.prepare(path);
         let (ended, from) = self.end().await;
         let back = self.next(from, self.patience()).await;
@@ -115,12 +133,12 @@ impl<'a> Subject<'a> {
     }
 
     /// As [`Subject::then_or`], with the same steps for both.
-    async fn then(&mut self, path: &str) -> Result<(Option<VisitEnd>, Return), LearnError> {
+    pub(super) async fn then(&mut self, path: &str) -> Result<(Option<VisitEnd>, Return), LearnError> {
         self.then_or(path, path).await
     }
 
     /// As [`Subject::then_or`], but a fresh client begins with a connection that is cut.
-    async fn then_or_cut(&mut self, path: &str) -> Result<Return, LearnError> {
+    pub(super) async fn then_or_cut(&mut self, path: &str) -> Result<Return, LearnError> {
         let cut = self.cut();
         Ok(self.then_or(path, &cut).await?.1)
     }
@@ -133,7 +151,7 @@ impl<'a> Subject<'a> {
         (ended, at)
     }
 
-    async fn next(&mut self, from: Instant, patience: Duration) -> Return {
+    pub(super) async fn next(&mut self, from: Instant, patience: Duration) -> Return {
         let mut until = from + patience;
         loop {
             let came = tokio::select! {
@@ -147,9 +165,10 @@ impl<'a> Subject<'a> {
                 }
             };
             return match came {
-                Some((number, at)) => {
-                    self.current = number;
-                    Return::After(between(from, at))
+                Some(came) => {
+                    let wait = between(from, came.at);
+                    self.meet(came);
+                    Return::After(wait)
                 }
                 None => Return::NotWithin(between(from, until)),
             };
@@ -293,6 +312,8 @@ impl<'a> Subject<'a> {
                 self.closed_port(&cut).await?;
                 true
             }
+            TrialQuestion::HeldClose => self.held_close().await?,
+            TrialQuestion::Pings => self.pings().await?,
             TrialQuestion::RetryAfter => {
                 let asked = Duration::from_secs((self.found.longest() + RETRY_AFTER_MORE).as_secs() + 1);
                 let back = self.refused(&format!("/upgrade_status?status=503&retry_after={}s", asked.as_secs())).await?;
@@ -353,7 +374,20 @@ impl<'a> Subject<'a> {
     /// What was found of this one joins what was found of others.
     pub(super) fn add_to(self, all: &mut Findings) {
         let Findings {
-            outages, exits, gave_up, short_lived, codes, statuses, closed_port, retry_after, silence, unanswered, asked, ..
+            outages,
+            exits,
+            gave_up,
+            short_lived,
+            codes,
+            statuses,
+            closed_port,
+            held_closes,
+            ping_floods,
+            retry_after,
+            silence,
+            unanswered,
+            asked,
+            ..
         } = self.found;
         all.outages.extend(outages);
         all.exits += exits;
@@ -362,12 +396,15 @@ impl<'a> Subject<'a> {
         all.codes.extend(codes);
         all.statuses.extend(statuses);
         all.closed_port = all.closed_port.or(closed_port);
+        all.held_closes.extend(held_closes);
+        all.ping_floods.extend(ping_floods);
         all.retry_after = all.retry_after.or(retry_after);
         all.silence = all.silence.or(silence);
         all.unanswered = all.unanswered.or(unanswered);
         all.asked.extend(asked);
-        all.doubles += self.host.doubles;
-        all.connections += self.host.came;
+        all.doubles += self.host.counts.doubles;
+        all.connections += self.host.counts.came;
+        all.most_open = all.most_open.max(self.host.counts.most);
     }
 }
 

@@ -93,7 +93,8 @@ fn lateness(late: &[u64; LATE_MOST]) -> Duration {
 /// All questions, those first that most clients survive.
 fn list() -> Vec<TrialQuestion> {
     let codes = CODES.map(TrialQuestion::Code).into_iter().chain(STATUSES.map(TrialQuestion::Status));
-    [TrialQuestion::ShortLived, TrialQuestion::ClosedPort].into_iter().chain(codes).chain(SLOW).collect()
+    let first = [TrialQuestion::ShortLived, TrialQuestion::ClosedPort, TrialQuestion::HeldClose, TrialQuestion::Pings];
+    first.into_iter().chain(codes).chain(SLOW).collect()
 }
 
 async fn ask_all(

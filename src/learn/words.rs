@@ -1,8 +1,9 @@
 //! What was learnt, for people: a card of rules, the waits, the policy to paste; for programs the same as JSON; and rows of all waits.
 
-use super::findings::{Findings, Return, shown};
+use super::findings::{Findings, HeldClose, Return, shown};
 use super::policy::{jitter, policy, toml};
 use super::rules::{Judgement, RULES, Rule};
+use super::wire_trials::HELD_CODE;
 use crate::estimate::{ParameterEstimate, PolicyFit, Quantity};
 use crate::number::{counted, word_of};
 use crate::units::ms;
@@ -12,6 +13,8 @@ use std::time::Duration;
 
 /// The nearest preset is worth a name up to this distance.
 const NEAR: f64 = 0.25;
+/// A client that ends TCP sooner than this behind the closing handshake does not wait for the server to.
+const WAITS_FOR_FIN: Duration = Duration::from_millis(100);
 /// From here on it is said how long a question took.
 const SLOW: Duration = Duration::from_secs(10);
 
@@ -23,6 +26,7 @@ pub fn text(found: &Findings) -> String {
     }
     out.push('\n');
     out.push_str(&waits(found));
+    out.push_str(&wire(found));
     out.push_str(&schedule(found));
     out.push_str(&asked(found));
     out
@@ -94,11 +98,118 @@ fn waits(found: &Findings) -> String {
             counted(found.gave_up.len() as u64, "time")
         );
     }
+    if let Some(words) = open_at_once(found) {
+        let _ = writeln!(out, "  {words}");
+    }
     if found.exits > 0 {
         let times = counted(found.exits.into(), "time");
         let _ = writeln!(out, "  the process ended by itself {times}: client-1.log and so on have what it printed");
     }
     out
+}
+
+/// What was on the wire.
+fn wire(found: &Findings) -> String {
+    let mut out = String::new();
+    for [what, seen] in held_close(found).into_iter().chain(ping_flood(found)) {
+        let _ = writeln!(out, "\n{what}\n  {seen}");
+    }
+    out
+}
+
+/// A time, or the shortest and the longest.
+fn span(times: impl Iterator<Item = Duration>) -> String {
+    let mut times: Vec<Duration> = times.collect();
+    times.sort();
+    match (times.first(), times.last()) {
+        (Some(least), Some(most)) if ms(*most - *least) >= 1.0 => format!("{} to {}", shown(ms(*least)), shown(ms(*most))),
+        (Some(one), _) => shown(ms(*one)),
+        _ => "nothing".to_owned(),
+    }
+}
+
+fn range(numbers: impl Iterator<Item = u32> + Clone) -> String {
+    match (numbers.clone().min().unwrap_or_default(), numbers.max().unwrap_or_default()) {
+        (least, most) if least < most => format!("{least} to {most}"),
+        (one, _) => one.to_string(),
+    }
+}
+
+/// What was done around a Close frame whose sender kept TCP open, and how often it was tried: what was asked, and what was seen.
+pub fn held_close(found: &Findings) -> Option<[String; 2]> {
+    let trials = &found.held_closes;
+    if trials.is_empty() {
+        return None;
+    }
+    let answered: Vec<Duration> = trials.iter().filter_map(|trial| trial.answered).collect();
+    let (ended, open): (Vec<Return>, Vec<Return>) = trials.iter().map(|trial| trial.hung_up).partition(|hung_up| hung_up.wait().is_some());
+    let (back, away): (Vec<Return>, Vec<Return>) = trials.iter().map(|trial| trial.back).partition(|back| back.wait().is_some());
+    let mut said = Vec::new();
+    match answered.len() {
+        0 => said.push("did not answer it".to_owned()),
+        all if all == trials.len() => said.push(format!("answered it after {}", span(answered.into_iter()))),
+        some => said.push(format!("answered it in {some} trials")),
+    }
+    let resets = trials.iter().filter(|trial| trial.by_reset).count();
+    if !ended.is_empty() {
+        let longest = ended.iter().map(|one| one.time()).max().unwrap_or_default();
+        let waits = if longest < WAITS_FOR_FIN { ", without waiting for the server's FIN" } else { "" };
+        let by = if resets > 0 { "sent RST" } else { "sent its FIN" };
+        said.push(format!("{by} {} later{waits}", span(ended.iter().map(|one| one.time()))));
+    }
+    if !open.is_empty() {
+        said.push(format!("sent neither FIN nor RST for {} and longer", span(open.iter().map(|one| one.time()))));
+    }
+    let [before, between, after] =
+        [|trial: &HeldClose| trial.data_before, |trial: &HeldClose| trial.data_unanswered, |trial: &HeldClose| trial.data_after]
+            .map(|of| range(trials.iter().map(of)));
+    let late = trials.iter().filter_map(|trial| trial.last_unanswered).max();
+    let late = late.map(|late| format!(" (the last {} after the server's)", shown(ms(late)))).unwrap_or_default();
+    said.push(format!("data frames: {before} before the Close frames, {between} between them{late}, {after} after its own"));
+    if !back.is_empty() {
+        let first = trials.iter().filter(|trial| trial.came_first()).count();
+        let hold = span(trials.iter().map(|trial| trial.hold));
+        let who = match first {
+            0 => format!("when the server had ended TCP after {hold}"),
+            all if all == back.len() => "while the server still kept TCP open".to_owned(),
+            some => format!("{some} times while the server still kept TCP open"),
+        };
+        said.push(format!("came back {} after the server's Close frame, {who}", span(back.iter().map(|one| one.time()))));
+    }
+    if !away.is_empty() {
+        said.push(format!("stayed away for {}", span(away.iter().map(|one| one.time()))));
+    }
+    let what = format!("{HELD_CODE}, and TCP kept open ({})", counted(trials.len() as u64, "trial"));
+    Some([what, said.join("; ")])
+}
+
+/// What was done about many pings at once, and how often it was tried: what was asked, and what was seen.
+pub fn ping_flood(found: &Findings) -> Option<[String; 2]> {
+    let floods = &found.ping_floods;
+    let first = floods.first()?;
+    let last = if floods.iter().all(|flood| flood.last) { "the last among them" } else { "not always the last" };
+    let later = match floods.iter().filter(|flood| flood.later).count() {
+        all if all == floods.len() => "and one more two seconds later".to_owned(),
+        some => format!("and one more two seconds later in {some} of {}", counted(floods.len() as u64, "trial")),
+    };
+    let mut ended: Vec<&str> = floods.iter().filter_map(|flood| flood.ended.as_deref()).collect();
+    ended.sort_unstable();
+    ended.dedup();
+    let stayed = if ended.is_empty() { "stayed connected".to_owned() } else { format!("ended the connection by {}", ended.join(", ")) };
+    let (before, after) = (range(floods.iter().map(|flood| flood.data_before)), range(floods.iter().map(|flood| flood.data_after)));
+    let seen = format!(
+        "answered {}, {last}, {later}; {stayed}; data frames: {before} in {} before them, {after} in {} after",
+        range(floods.iter().map(|flood| flood.answered)),
+        shown(ms(first.before)),
+        shown(ms(first.after))
+    );
+    Some([format!("{} pings at once ({})", first.sent, counted(floods.len() as u64, "trial")), seen])
+}
+
+/// How many connections a client ever had open at once; `None`: none was.
+pub fn open_at_once(found: &Findings) -> Option<String> {
+    (found.most_open > 0)
+        .then(|| format!("at most {} open at once, of {}", found.most_open, counted(found.connections.into(), "connection")))
 }
 
 /// The policy that fits.
@@ -189,6 +300,16 @@ pub fn json(found: &Findings) -> Value {
         "exits": found.exits,
         "codes": codes,
         "statuses": statuses,
+        "held_closes": found.held_closes.iter().map(|trial| json!({
+            "code": HELD_CODE, "answered_after_ms": trial.answered.map(ms), "ended_tcp": trial.hung_up.wait().is_some(),
+            "tcp_ms": ms(trial.hung_up.time()), "by_reset": trial.by_reset, "hold_ms": ms(trial.hold), "data_before": trial.data_before,
+            "data_between": trial.data_unanswered, "last_between_ms": trial.last_unanswered.map(ms), "data_after": trial.data_after,
+            "result": back(trial.back),
+        })).collect::<Vec<_>>(),
+        "ping_floods": found.ping_floods.iter().map(|flood| json!({
+            "sent": flood.sent, "answered": flood.answered, "answered_last": flood.last, "answered_later": flood.later, "ended": flood.ended,
+            "data_before": flood.data_before, "before_ms": ms(flood.before), "data_after": flood.data_after, "after_ms": ms(flood.after),
+        })).collect::<Vec<_>>(),
         "retry_after": found.retry_after.map(|(asked, result)| json!({ "asked_ms": ms(asked), "result": back(result) })),
         "refused_by": found.refuse.words(),
         "closed_port": found.closed_port.map(back),
@@ -200,6 +321,7 @@ pub fn json(found: &Findings) -> Value {
         "timers_late_p90_ms": ms(found.late),
         "connections": found.connections,
         "beside_an_open_one": found.doubles,
+        "open_at_once_most": found.most_open,
         "schedule": found.fit.as_ref().map(schedule_json),
         "reconnect": policy(found).map(|policy| toml(&policy)),
         "nearest": found.near.iter().map(|near| json!({ "preset": near.preset.id, "distance": near.distance })).collect::<Vec<_>>(),

@@ -17,7 +17,7 @@ pub struct OwnStep {
 }
 
 /// Steps that are no kinds of faults.
-pub const OWN: [OwnStep; 9] = [
+pub const OWN: [OwnStep; 10] = [
     OwnStep {
         usage: "echo",
         does: "sends every message back, until the client closes. The server does this during all other steps, too, but for page.",
@@ -36,6 +36,12 @@ pub const OWN: [OwnStep; 9] = [
         does: "waits before the next step. Before a step of the opening handshake it waits with the answer.",
         expect: "client: nothing",
         example: "/wait/1s/drop_rst",
+    },
+    OwnStep {
+        usage: "pings/COUNT",
+        does: "sends so many pings at once, each with another payload: its number, from 0, in four bytes",
+        expect: "client: nothing; it answers each of them, or the latest",
+        example: "/wait/1s/pings/1000",
     },
     OwnStep {
         usage: "close/CODE",

@@ -6,12 +6,12 @@ use crate::fault::{Effect, ResponseEdit, Side};
 use crate::plan::Firing;
 use crate::seed::Stream;
 use crate::serve::context::ServeContext;
-use crate::serve::http;
 use crate::serve::seen::SeenConnection;
 use crate::serve::steps::{PathStep, PathSteps, StepAction};
 use crate::serve::upstream::{self, UpstreamConnection, UpstreamMessages};
-use crate::serve::visits::{Visitor, Visitors};
+use crate::serve::visits::Visitor;
 use crate::serve::wire_log::WireLog;
+use crate::serve::{account, http};
 use crate::server::handshake_faults;
 use crate::transport::link::Link;
 use crate::transport::record::Records;
@@ -43,7 +43,7 @@ const BEFORE: u16 = 0;
 
 /// Serves a connection from accept to the end.
 pub(crate) async fn serve(context: Arc<ServeContext>, socket: TcpStream, from: SocketAddr) {
-    let mut visitor = context.visitors.as_ref().map(Visitors::accepted);
+    let mut visitor = context.visitors.as_ref().map(|visitors| visitors.accepted());
     let Some(transport) = transport(&context, socket).await else {
         // Without TLS there is always one.
         return SeenConnection::came(context.witness.as_ref()).failed(
@@ -79,15 +79,17 @@ pub(crate) async fn serve(context: Arc<ServeContext>, socket: TcpStream, from: S
     };
     let mut seen = SeenConnection::came(context.witness.as_ref());
     let (number, log) = context.begin(&steps.watch);
+    let log = log.with_account(visitor.as_ref().map(Visitor::account));
     if let Transport::Watched(watched) = tap.transport() {
         watched.watch.follow(log.follower());
     }
     log.request(head.target(), &from.to_string());
     let mut chances = Chances(context.seed.stream(&format!("serve/{number}/flaky")), log.clone());
     if let Some((close, behind)) = shake_hands(&context, number, &mut tap, &head, steps.before, &mut chances, &mut seen).await {
-        visitor.iter().for_each(Visitor::opened);
+        let control = Arc::new(Control::default());
+        visitor.iter().for_each(|visitor| visitor.opened(&control));
         seen.opened();
-        let ending = open(&context, number, tap, (steps.open, steps.silent, close), chances, (seen, behind)).await;
+        let ending = open((&context, number, &control), tap, (steps.open, steps.silent, close), chances, (seen, behind)).await;
         context.ended(&format!("#{number} {from} {}", head.target()), &log, &ending);
         visitor.iter_mut().for_each(|visitor| visitor.ending = Some(ending.clone()));
     } else {
@@ -149,7 +151,7 @@ async fn shake_hands(
                 }
             }
             // Of open connections.
-            StepAction::Echo | StepAction::Message(_) | StepAction::Repeat { .. } => {}
+            StepAction::Echo | StepAction::Message(_) | StepAction::Repeat { .. } | StepAction::Pings(_) => {}
         }
     }
     let mut behind = None;
@@ -186,34 +188,35 @@ struct StepsLeft {
     waits: Option<Instant>,
     /// Messages that are sent again and again, and when the next one is due.
     repeats: Vec<(String, Duration, Instant)>,
+    /// How many pings steps have sent.
+    pings: u32,
     /// When steps that hold are over.
     reverts: Vec<(Instant, Firing)>,
 }
 
 /// An open connection, to its end.
 async fn open(
-    context: &Arc<ServeContext>,
-    number: u64,
+    (context, number, control): (&ServeContext, u64, &Arc<Control>),
     tap: Tap,
     (steps, silent, close): (Vec<PathStep>, bool, Option<u16>),
     chances: Chances,
     (seen, behind): (SeenConnection, Option<UpstreamConnection>),
 ) -> Box<Ending> {
-    let control = Arc::new(Control::default());
-    let _registered = context.register(number, &control);
+    let _registered = context.register(number, control);
     if let Some(code) = close {
         control.send(SessionCommand::Close { fault: BEFORE, code, reason: "".into() });
     }
     let mut behind: Option<UpstreamMessages> = behind.map(|behind| behind.hand_on(control.clone()));
     let connection = Box::new(Connection::new(tap, Role::Server, 0));
     let mut session = Session::new(connection, Side::Server, LIMITS, None, (context.seed, number));
-    let mut script = StepsLeft { steps: steps.into(), chances, seen, begun: BEFORE, waits: None, repeats: Vec::new(), reverts: Vec::new() };
+    let mut script =
+        StepsLeft { steps: steps.into(), chances, seen, begun: BEFORE, waits: None, repeats: Vec::new(), pings: 0, reverts: Vec::new() };
     loop {
         let wake = match script.go_on(&mut session) {
             Ok(wake) => wake,
             Err(ended) => return ended,
         };
-        match (session.next(&control, wake).await, &mut behind) {
+        match (session.next(control, wake).await, &mut behind) {
             (SessionEvent::Message(message), Some(behind)) => behind.say(message),
             (SessionEvent::Due(_), Some(behind)) => {
                 while let Some(message) = behind.heard() {
@@ -308,6 +311,13 @@ impl StepsLeft {
             }
             StepAction::Repeat { text, every } => self.repeats.push((text, every, now)),
             StepAction::Wait(time) => self.waits = Some(now + time),
+            StepAction::Pings(count) => {
+                let numbers = self.pings..self.pings + count;
+                if session.is_open() {
+                    self.pings = numbers.end;
+                    session.ping(numbers.map(account::ping));
+                }
+            }
             StepAction::Fault { injection, holds } => {
                 let firing = Firing { fault: self.begun, number: 0 };
                 if let Effect::Connection { gate, steps } = injection.effect(Side::Server) {

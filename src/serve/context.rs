@@ -32,7 +32,7 @@ pub(super) struct ServeContext {
     pub(super) hub: Arc<WireHub>,
     pub(super) told: Told,
     /// Who gives connections their steps, in place of their URLs.
-    pub(super) visitors: Option<Visitors>,
+    pub(super) visitors: Option<Arc<Visitors>>,
     /// Who records connections for a run folder.
     pub(super) witness: Option<Arc<Witness>>,
     /// `HOST:PORT` of the server that speaks to visitors; `None`: they get an echo.

@@ -1,8 +1,10 @@
 //! An echo server that misbehaves as the path of a URL says, for tests of one's own clients.
 //!
 //! The second host of what the embedded server is made of: links, taps, handshakes, sessions and faults are the same. `steps` reads a URL,
-//! `connection` does what it says, `wire_log` tells what was on the wire, `http` serves the page and that log.
+//! `connection` does what it says, `wire_log` tells what was on the wire, `http` serves the page and that log,
+//! `account` has what a host wants to know of the wire.
 
+pub mod account;
 pub mod catalogue;
 mod connection;
 mod context;
@@ -70,7 +72,7 @@ impl StepServer {
     ///
     /// # Errors
     /// None without a certificate, which this has not.
-    pub fn for_visitors(seed: Seed, visitors: Visitors, upstream: Option<String>) -> Result<StepServer, TlsError> {
+    pub fn for_visitors(seed: Seed, visitors: Arc<Visitors>, upstream: Option<String>) -> Result<StepServer, TlsError> {
         let mut context = ServeContext::new(seed, None, Box::new(drop))?;
         (context.visitors, context.upstream) = (Some(visitors), upstream);
         Ok(StepServer::of(context))

@@ -15,6 +15,8 @@ use url::form_urlencoded;
 const STEPS_MAX: usize = 64;
 /// Shortest gap of `repeat`.
 const GAP_MIN: Duration = Duration::from_millis(1);
+/// Most pings of one step.
+const PINGS_MAX: u32 = 100_000;
 /// Query key by which a page recognises its connection.
 pub const WATCH: &str = "watch";
 /// Longest value of [`WATCH`].
@@ -67,6 +69,8 @@ pub enum StepAction {
     },
     /// The next step waits.
     Wait(Duration),
+    /// So many pings at once, each with another payload.
+    Pings(u32),
     /// The subprotocol in the answer; `None`: none, whatever the client offers.
     Subprotocol(Option<String>),
     /// A fault.
@@ -86,6 +90,7 @@ impl fmt::Display for StepAction {
             StepAction::Message(_) => f.write_str("message"),
             StepAction::Repeat { every, .. } => write!(f, "repeat every {}", print_duration(*every)),
             StepAction::Wait(time) => write!(f, "wait {}", print_duration(*time)),
+            StepAction::Pings(count) => write!(f, "{count} pings"),
             StepAction::Subprotocol(Some(name)) => write!(f, "subprotocol {name}"),
             StepAction::Subprotocol(None) => f.write_str("no-subprotocol"),
             StepAction::Fault { injection, holds: None } => f.write_str(injection.row.kind),
@@ -201,6 +206,7 @@ fn parts(path: &str) -> Result<Vec<PathPart>, StepError> {
             }
             "wait" => PartAction::Done(StepAction::Wait(time(name, argument("a time")?, "s")?)),
             "delay" if other => PartAction::Done(StepAction::Wait(time(name, argument("a time")?, "s")?)),
+            "pings" => PartAction::Done(StepAction::Pings(pings(argument("a number")?)?)),
             "subprotocol" => PartAction::Done(StepAction::Subprotocol(Some(token(argument("a name")?)?))),
             "no-subprotocol" => PartAction::Done(StepAction::Subprotocol(None)),
             "error" if other => match argument("`reset`")? {
@@ -246,6 +252,13 @@ fn percent(text: &str) -> Result<f64, StepError> {
     match number.filter(|number| (0.0..=100.0).contains(number)) {
         Some(number) => Ok(number / 100.0),
         None => wrong(format!("`flaky`: \"{text}\" is not a percentage from 0 to 100")),
+    }
+}
+
+fn pings(text: &str) -> Result<u32, StepError> {
+    match text.parse() {
+        Ok(count @ 1..=PINGS_MAX) => Ok(count),
+        _ => wrong(format!("`pings`: \"{text}\" is not a whole number from 1 to {PINGS_MAX}")),
     }
 }
 

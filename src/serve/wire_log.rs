@@ -4,6 +4,7 @@
 use crate::close::{Ending, NO_STATUS, TcpEnd};
 use crate::fault::{CLOSE, End};
 use crate::lock::lock;
+use crate::serve::account::WireAccount;
 use crate::serve::steps::PathStep;
 use crate::transport::watched::{WireBytes, WireFollower};
 use crate::ws::frame::{CloseFrame, PONG, Scanner, payload};
@@ -80,12 +81,25 @@ pub(crate) struct WireLog {
     connection: u64,
     watch: Arc<str>,
     begun: Instant,
+    /// Whoever wants to know of this connection alone.
+    account: Option<Arc<watch::Sender<WireAccount>>>,
 }
 
 impl WireLog {
     /// Of the connection with this number.
     pub(crate) fn new(hub: Arc<WireHub>, connection: u64, watch: &str) -> Self {
-        WireLog { hub, connection, watch: watch.into(), begun: Instant::now() }
+        WireLog { hub, connection, watch: watch.into(), begun: Instant::now(), account: None }
+    }
+
+    /// The same, which also keeps this account.
+    pub(crate) fn with_account(self, account: Option<Arc<watch::Sender<WireAccount>>>) -> Self {
+        WireLog { account, ..self }
+    }
+
+    fn note(&self, what: impl FnOnce(&mut WireAccount)) {
+        if let Some(account) = &self.account {
+            account.send_modify(what);
+        }
     }
 
     /// Adds a line: `what` with its fields.
@@ -134,6 +148,7 @@ impl WireLog {
                     TcpEnd::Rst => "rst",
                     TcpEnd::Timeout | TcpEnd::Local | TcpEnd::None => "timeout",
                 };
+                log.note(|account| account.ended(end, Instant::now()));
                 log.tell(what, json!({ "dir": "received", "inside": received.inside() }));
             }
             WireBytes::SentEnd(end) => {
@@ -187,6 +202,10 @@ impl WireDirection {
             self.frame.extend_from_slice(&rest[..shown]);
             self.came += piece.len as u64;
             if piece.ends {
+                log.note(|account| match self.dir {
+                    "sent" => account.sent(&self.frame, Instant::now()),
+                    _ => account.received(&self.frame, Instant::now()),
+                });
                 log.tell("frame", self.frame(piece.illegal_control));
             }
             rest = &rest[piece.len..];

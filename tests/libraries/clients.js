@@ -78,7 +78,10 @@ module.exports = {
   },
   discord({ url, tell }) {
     const gateway = async () => ({ url, shards: 1, session_start_limit: { total: 1000, remaining: 1000, reset_after: 1, max_concurrency: 1 } });
-    const options = { token: 't', intents: 0, shardCount: 1, fetchGatewayInformation: gateway, rest: { get: gateway } };
+    // Its server does not know the address of learn before it, at which sessions are to be resumed.
+    let session = null;
+    const sessions = { retrieveSessionInfo: () => session, updateSessionInfo: (_, info) => (session = info && { ...info, resumeURL: url }) };
+    const options = { token: 't', intents: 0, shardCount: 1, fetchGatewayInformation: gateway, rest: { get: gateway }, ...sessions };
     const manager = new (require('@discordjs/ws').WebSocketManager)(options);
     manager.on('error', () => {});
     manager.connect().then(() => tell('connected'), error => tell(`fails: ${error.message}`));

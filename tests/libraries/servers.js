@@ -37,7 +37,9 @@ module.exports = {
     open: (socket, frame) => socket.write(frame(json({ op: 10, d: { heartbeat_interval: 41250 } }))),
     message(socket, payload, frame) {
       const d = { v: 10, session_id: 's', resume_gateway_url: 'ws://127.0.0.1', user: {}, guilds: [], application: {} };
-      if (JSON.parse(payload).op === 2) socket.write(frame(json({ op: 0, s: 1, t: 'READY', d })));
+      const { op } = JSON.parse(payload);
+      if (op === 2) socket.write(frame(json({ op: 0, s: 1, t: 'READY', d })));
+      if (op === 6) socket.write(frame(json({ op: 0, s: 2, t: 'RESUMED', d: {} })));
     },
   },
   'graphql-ws': acknowledges,

@@ -33,10 +33,11 @@ fn learned(found: &Findings, client: &str) -> LearnedClient {
         command,
         client: client.to_owned(),
         made: format!(
-            "{} after connections of {}, attempts refused by {}",
+            "{} after connections of {}, attempts refused by {}{}",
             number::counted(found.outages.len() as u64, "outage"),
             print_duration(found.held),
-            found.refuse.words()
+            found.refuse.words(),
+            words::open_at_once(found).map(|words| format!("; {words}")).unwrap_or_default()
         ),
         doubts: found.doubts(),
         rules: rules(found),
@@ -105,7 +106,8 @@ fn answers(found: &Findings) -> Vec<[String; 3]> {
         };
         ["a request that is not answered".to_owned(), it, String::new()]
     });
-    codes.chain(statuses).chain(retry).chain(closed).chain(silence).chain(unanswered).collect()
+    let wire = words::held_close(found).into_iter().chain(words::ping_flood(found)).map(|[what, seen]| [what, seen, String::new()]);
+    codes.chain(wire).chain(statuses).chain(retry).chain(closed).chain(silence).chain(unanswered).collect()
 }
 
 fn came(back: Return) -> String {

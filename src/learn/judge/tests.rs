@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::estimate::{SeenOutage, fit, on_a_busy_machine};
-use crate::learn::findings::{AfterCode, StayedAway};
+use crate::learn::findings::{AfterCode, HeldClose, PingFlood, StayedAway};
 use crate::seed::Seed;
 
 fn found(outages: Vec<SeenOutage>) -> Findings {
@@ -87,4 +87,71 @@ fn whether_it_returns_is_known_after_all_codes_and_a_refused_connection() {
     found.closed_port = Some(back);
     found.codes.pop();
     assert_eq!(result(returns, &found), "not tested");
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn what_comes_behind_a_close_frame_is_judged_where_something_came_before_it() {
+    let trial = |answered, data_before, data_after| HeldClose {
+        answered,
+        hung_up: Return::After(30 * SECOND),
+        by_reset: false,
+        data_before,
+        data_unanswered: 0,
+        last_unanswered: None,
+        data_after,
+        back: Return::After(33 * SECOND),
+        hold: 62 * SECOND,
+    };
+    let judged = |trials: &[HeldClose]| result(quiet_after_close, &Findings { held_closes: trials.to_vec(), ..Findings::default() });
+    assert_eq!(judged(&[]), "not tested");
+    assert_eq!(judged(&[trial(Some(SECOND), 2, 0)]), "not tested", "it sends nothing anyway");
+    assert_eq!(judged(&[trial(None, 5, 0)]), "not tested", "it sent no Close frame");
+    assert_eq!(judged(&[trial(Some(SECOND), 5, 0), trial(Some(SECOND), 1, 0)]), "pass");
+    assert_eq!(judged(&[trial(Some(SECOND), 5, 0), trial(Some(SECOND), 0, 1)]), "fail");
+}
+
+#[test]
+fn tcp_that_the_server_kept_open_for_less_than_the_limit_says_nothing() {
+    let judged = |trials: &[(u32, u32)]| {
+        let trial = |(back, hold): &(u32, u32)| HeldClose {
+            answered: Some(Duration::ZERO),
+            hung_up: Return::After(Duration::ZERO),
+            by_reset: false,
+            data_before: 0,
+            data_unanswered: 0,
+            last_unanswered: None,
+            data_after: 0,
+            back: Return::After(SECOND * *back),
+            hold: SECOND * *hold,
+        };
+        result(close_end, &Findings { held_closes: trials.iter().map(trial).collect(), ..Findings::default() })
+    };
+    assert_eq!(judged(&[]), "not tested");
+    assert_eq!(judged(&[(1, 3), (4, 3)]), "not tested");
+    assert_eq!(judged(&[(1, 3), (2, 3)]), "pass");
+    assert_eq!(judged(&[(1, 62), (63, 62)]), "fail");
+    assert_eq!(judged(&[(33, 62), (34, 62)]), "pass");
+}
+
+#[test]
+fn a_client_may_answer_the_last_ping_alone_but_must_stay() {
+    let flood = |answered, last, ended: Option<&str>| PingFlood {
+        sent: 3000,
+        answered,
+        last,
+        later: true,
+        ended: ended.map(str::to_owned),
+        data_before: 0,
+        before: SECOND,
+        data_after: 0,
+        after: SECOND,
+    };
+    let judged = |floods: &[PingFlood]| result(pings, &Findings { ping_floods: floods.to_vec(), ..Findings::default() });
+    assert_eq!(judged(&[]), "not tested");
+    assert_eq!(judged(&[flood(3000, true, None), flood(1, true, None)]), "pass");
+    assert_eq!(judged(&[flood(3000, true, None), flood(2999, false, None)]), "fail");
+    assert_eq!(judged(&[flood(0, false, None)]), "fail");
+    assert_eq!(judged(&[flood(3000, true, Some("a Close frame with 1008"))]), "fail");
 }

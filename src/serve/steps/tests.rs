@@ -15,6 +15,7 @@ fn short(step: &PathStep) -> String {
         StepAction::Echo => "echo".to_owned(),
         StepAction::Message(text) => format!("message {text:?}"),
         StepAction::Repeat { text, every } => format!("repeat {text:?} {every:?}"),
+        StepAction::Pings(count) => format!("pings {count}"),
         StepAction::Wait(time) => format!("wait {time:?}"),
         StepAction::Subprotocol(name) => format!("subprotocol {name:?}"),
         StepAction::Fault { injection, holds } => {
@@ -60,6 +61,7 @@ fn paths_become_steps() {
         ("/flaky/50/flaky/50/close/4000", "", "close_code code=Whole(4000) at 25 %"),
         ("/flaky/30/upgrade_status/echo", "upgrade_status at 30 %", "echo"),
         ("/repeat/tick/1s", "", r#"repeat "tick" 1s"#),
+        ("/pings/3000", "", "pings 3000"),
         ("/message/a%2Fb%20%C3%A4", "", r#"message "a/b ä""#),
         ("/wait/2/close_ack_delay?delay=0.5", "", "wait 2s; close_ack_delay delay=Duration(500ms)"),
         // two steps with the same key
@@ -116,6 +118,8 @@ fn what_is_wrong_is_said_with_what_is_right() {
         ("/wait/2x", "\"2.5s\""),
         ("/message/", "`message` needs a text"),
         ("/repeat/tick", "`repeat` needs a time"),
+        ("/pings/0", "whole number from 1 to 100000"),
+        ("/pings", "`pings` needs a number"),
         ("/repeat/tick/0s", "1ms or more"),
         ("/flaky/20", "`flaky` needs a step behind"),
         ("/flaky/120/echo", "from 0 to 100"),

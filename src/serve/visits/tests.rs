@@ -15,7 +15,7 @@ async fn hosted() -> (SocketAddr, mpsc::UnboundedSender<PathSteps>, mpsc::Unboun
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address = listener.local_addr().expect("bound");
     let ((steps, prepared), (told, visits)) = (mpsc::unbounded_channel(), mpsc::unbounded_channel());
-    let server = StepServer::for_visitors(Seed(1), Visitors::new(prepared, told), None).expect("no certificate");
+    let server = StepServer::for_visitors(Seed(1), Arc::new(Visitors::new(prepared, told)), None).expect("no certificate");
     let task = tokio::spawn(async move { server.serve(listener, std::future::pending()).await });
     (address, steps, visits, task)
 }
@@ -36,8 +36,10 @@ async fn answer(mut socket: TcpStream) -> String {
 async fn next(visits: &mut mpsc::UnboundedReceiver<Visit>) -> (u64, String) {
     let visit = timeout(Duration::from_secs(20), visits.recv()).await.expect("soon").expect("a live server");
     let what = match visit.event {
-        VisitEvent::Came => "came",
-        VisitEvent::Opened => "opened",
+        VisitEvent::Came(_) => "came",
+        VisitEvent::Beside => "beside",
+        VisitEvent::Opened(1) => "opened",
+        VisitEvent::Opened(_) => "opened as one of several",
         VisitEvent::Ended(None) => "ended",
         VisitEvent::Ended(Some(_)) => "ended after it was open",
         VisitEvent::Passed => "passed",
@@ -91,5 +93,68 @@ async fn two_at_once_take_steps_in_the_order_in_which_they_ask() {
     assert_eq!(came, [1, 2]);
     told.sort();
     assert_eq!(told, [(1, "came"), (1, "ended"), (2, "came"), (2, "ended")].map(|(number, what)| (number, what.to_owned())));
+    server.abort();
+}
+
+/// Tells what was told of this connection, in order.
+async fn told_of(visits: &mut mpsc::UnboundedReceiver<Visit>, count: usize) -> Vec<(u64, String)> {
+    let mut told = Vec::new();
+    for _ in 0..count {
+        told.push(next(visits).await);
+    }
+    told
+}
+
+/// The first line of the answer to a request for a WebSocket, and the socket.
+async fn opened(address: SocketAddr) -> TcpStream {
+    let mut socket = said(address, UPGRADE).await;
+    let mut head = [0; 12];
+    socket.read_exact(&mut head).await.expect("an answer");
+    assert_eq!(&head, b"HTTP/1.1 101");
+    socket
+}
+
+#[tokio::test]
+async fn a_connection_beside_an_open_one_takes_no_steps() {
+    let (address, steps, mut visits, server) = hosted().await;
+    let pairs = |told: &[(u64, &str)]| told.iter().map(|(number, what)| (*number, (*what).to_owned())).collect::<Vec<_>>();
+    steps.send("/echo".parse().expect("steps")).expect("a live server");
+    let first = opened(address).await;
+    // What is prepared is for whoever comes after the first.
+    steps.send("/upgrade_status?status=429".parse().expect("steps")).expect("a live server");
+    let second = opened(address).await;
+    assert_eq!(told_of(&mut visits, 4).await, pairs(&[(1, "came"), (1, "opened"), (2, "beside"), (2, "opened as one of several")]));
+    drop(first);
+    assert_eq!(next(&mut visits).await, (1, "ended after it was open".to_owned()));
+    assert!(answer(said(address, UPGRADE).await).await.starts_with("HTTP/1.1 429 "));
+    assert_eq!(told_of(&mut visits, 2).await, pairs(&[(3, "came"), (3, "ended")]));
+    drop(second);
+    assert_eq!(next(&mut visits).await, (2, "ended after it was open".to_owned()));
+    // Two that wait: one takes what comes, the other one is beside it.
+    let (_one, _other) = (said(address, UPGRADE).await, said(address, UPGRADE).await);
+    steps.send("/echo".parse().expect("steps")).expect("a live server");
+    let mut told = told_of(&mut visits, 4).await;
+    told.retain(|(_, what)| !what.starts_with("opened"));
+    assert_eq!(told, pairs(&[(4, "came"), (5, "beside")]));
+    server.abort();
+}
+
+/// A client that comes back while its old connection is being closed takes steps.
+#[tokio::test]
+async fn a_connection_beside_one_that_is_not_well_takes_steps() {
+    let (address, steps, mut visits, server) = hosted().await;
+    let prepare = |path: &str| steps.send(path.parse().expect("steps")).expect("a live server");
+    prepare("/close_hold_tcp?hold=20s&code=1001");
+    let mut held = opened(address).await;
+    // The Close frame of the server comes behind the rest of its answer.
+    let mut came = Vec::new();
+    while !came.ends_with(&[0x88, 2, 0x03, 0xe9]) {
+        assert_ne!(held.read_buf(&mut came).await.expect("a live socket"), 0);
+    }
+    prepare("/upgrade_status?status=503");
+    assert!(answer(said(address, UPGRADE).await).await.starts_with("HTTP/1.1 503 "));
+    let told = told_of(&mut visits, 4).await;
+    assert!(told.contains(&(2, "came".to_owned())), "{told:?}");
+    held.shutdown().await.expect("a live socket");
     server.abort();
 }

@@ -57,6 +57,14 @@ impl Session {
         Some(SessionEvent::Pong(sent.elapsed()))
     }
 
+    /// Sends a ping with each of these payloads, all at once.
+    pub(crate) fn ping(&mut self, payloads: impl Iterator<Item = [u8; 4]>) {
+        for payload in payloads {
+            self.connection().queue_frame(&Frame::new(PING, payload));
+        }
+        self.flush_now();
+    }
+
     /// Whether late pongs and floods go out now: no frame follows our Close frame, and a blocked kernel takes no more.
     fn may_ping(&self) -> bool {
         self.state == SessionState::Open && !self.asleep() && self.connection.as_ref().is_some_and(|connection| connection.is_flushed())

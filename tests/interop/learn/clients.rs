@@ -97,6 +97,56 @@ fn slow_questions_are_answered() {
 }
 
 #[test]
+fn what_a_client_does_around_a_close_frame_and_about_pings_is_seen_on_the_wire() {
+    if !node("learn") {
+        return;
+    }
+    let client = home("tests/node/around_close.js");
+    let args = ["--quick", "--outages", "4", "--attempts", "2", "--instances", "4", "--held", "500ms"];
+    let found = learn(&args, &["node", client.to_str().unwrap(), "{url}"]);
+    let trials = found["held_closes"].as_array().unwrap();
+    assert_eq!(trials.len(), 3, "{trials:?}");
+    for trial in trials {
+        let number = |name: &str| trial[name].as_f64().unwrap_or_else(|| panic!("{name}: {trial}"));
+        assert!(trial["ended_tcp"] == true && (300.0..2_000.0).contains(&number("tcp_ms")), "{trial}");
+        assert!(number("answered_after_ms") < 300.0 && number("data_before") > 3.0 && number("data_after") == 1.0, "{trial}");
+        // Its library waits for the server's FIN.
+        assert!(trial["result"]["back"] == true && trial["result"]["after_ms"].as_f64().unwrap() > 2_900.0, "{trial}");
+    }
+    for flood in found["ping_floods"].as_array().unwrap() {
+        assert_eq!((&flood["sent"], &flood["answered_last"], &flood["answered_later"]), (&3000.into(), &true.into(), &true.into()));
+        assert!(flood["answered"].as_f64().unwrap() < 100.0 && flood["ended"].is_null(), "{flood}");
+        assert!(flood["data_before"].as_f64().unwrap() > 3.0 && flood["data_after"].as_f64().unwrap() > 20.0, "{flood}");
+    }
+    assert_eq!(found["ping_floods"].as_array().unwrap().len(), 2);
+    for (name, result) in [("close-end", "pass"), ("quiet-after-close", "fail"), ("pings", "pass"), ("close-answer", "pass")] {
+        assert_eq!(rule(&found, name), result, "{name}: {}", found["rules"]);
+    }
+    assert_eq!(found["open_at_once_most"], 1);
+}
+
+/// What is prepared for one connection does not go to another that the client has beside it.
+#[test]
+fn a_client_with_two_connections_that_looks_by_http_first_is_learnt() {
+    if !node("learn") {
+        return;
+    }
+    let client = home("tests/node/two_at_once.js");
+    let args = ["--quick", "--outages", "4", "--attempts", "4", "--instances", "2", "--held", "300ms"];
+    let found = learn(&args, &["node", client.to_str().unwrap(), "{url}"]);
+    for outage in found["outages"].as_array().unwrap() {
+        let waits: Vec<f64> = outage["waits_ms"].as_array().unwrap().iter().map(|wait| wait.as_f64().unwrap()).collect();
+        assert!(waits.len() == 5 && waits.iter().all(|wait| (140.0..400.0).contains(wait)), "{waits:?}");
+    }
+    assert_eq!((&found["open_at_once_most"], rule(&found, "one-connection")), (&2.into(), "fail"), "{}", found["rules"]);
+    for row in found["codes"].as_array().unwrap() {
+        assert_eq!(row["result"]["back"], true, "{row}");
+        assert!(row["code"] == 1006 || row["code"] == row["answered"], "{row}");
+    }
+    assert_eq!(found["not_asked"].as_array().unwrap().len(), 3, "only what --quick leaves out: {}", found["not_asked"]);
+}
+
+#[test]
 fn attempts_at_a_closed_port_are_seen_or_it_is_said_what_that_needs() {
     if !node("learn") {
         return;
