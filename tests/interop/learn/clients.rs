@@ -105,7 +105,7 @@ fn what_a_client_does_around_a_close_frame_and_about_pings_is_seen_on_the_wire()
     let args = ["--quick", "--outages", "4", "--attempts", "2", "--instances", "4", "--held", "500ms"];
     let found = learn(&args, &["node", client.to_str().unwrap(), "{url}"]);
     let trials = found["held_closes"].as_array().unwrap();
-    assert_eq!(trials.len(), 3, "{trials:?}");
+    assert_eq!(trials.len(), 2, "{trials:?}");
     for trial in trials {
         let number = |name: &str| trial[name].as_f64().unwrap_or_else(|| panic!("{name}: {trial}"));
         assert!(trial["ended_tcp"] == true && (300.0..2_000.0).contains(&number("tcp_ms")), "{trial}");
@@ -119,7 +119,7 @@ fn what_a_client_does_around_a_close_frame_and_about_pings_is_seen_on_the_wire()
         assert!(flood["data_before"].as_f64().unwrap() > 3.0 && flood["data_after"].as_f64().unwrap() > 20.0, "{flood}");
     }
     assert_eq!(found["ping_floods"].as_array().unwrap().len(), 2);
-    for (name, result) in [("close-end", "pass"), ("quiet-after-close", "fail"), ("pings", "pass"), ("close-answer", "pass")] {
+    for (name, result) in [("close-end", "not tested"), ("quiet-after-close", "fail"), ("pings", "pass"), ("close-answer", "pass")] {
         assert_eq!(rule(&found, name), result, "{name}: {}", found["rules"]);
     }
     assert_eq!(found["open_at_once_most"], 1);
