@@ -87,7 +87,7 @@ fn compare_refuses_what_cannot_be_compared() {
         (&["base", "--", "mute"], "the scenario has no expectations: name what to compare"),
         (&["base/1", "--metric", "reconect_time p99", "--", "base/2"], "reconnect_time"),
         (&["base/1", "--metric", "rtt p99{", "--", "base/2"], "--metric"),
-        (&["base/1", "--min-effect", "200%", "--", "base/2"], "out of bounds"),
+        (&["base/1", "--min-effect", "200%", "--", "base/2"], "more than 100 %"),
         (&["--baseline", "main", "--", "base"], "results/baselines/main does not exist; there are no baselines"),
         (&["--baseline", "../main", "--", "base"], "letters, digits"),
         (&["base"], "-- <NEW>"),

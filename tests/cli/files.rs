@@ -31,7 +31,7 @@ fn scenarios_are_written_with_the_programs_that_they_start_and_files_that_are_th
     place.write("scenarios/default.toml", "mine");
     let ended = place.run(&["scenarios", "--files", "."]);
     ended.assert_code(0);
-    assert!(ended.out.contains("1 existing files were kept") && ended.out.contains("npm ci --prefix ./scenarios/node"), "{ended:?}");
+    assert!(ended.out.contains("1 existing file was kept") && ended.out.contains("npm ci --prefix ./scenarios/node"), "{ended:?}");
     assert_eq!(fs::read_to_string(place.path("scenarios/default.toml")).expect("a file"), "mine");
     for (name, part) in [("node-server.toml", "scenarios/node/server.js"), ("node/server.js", "ws"), ("node/package.json", "\"ws\"")] {
         let text = fs::read_to_string(place.path("scenarios").join(name)).expect(name);
@@ -136,7 +136,7 @@ fn a_damaged_run_folder_is_told_and_gives_no_verdict() {
 #[test]
 fn a_run_folder_without_some_files_says_which_and_what_cannot_be_told() {
     let place = Place::with(SHORT);
-    let peak = "expect=[\"attempts peak < 1000\", \"clients_lost count == 0\"]";
+    let peak = "expect=[\"attempts peak < 1000/s\", \"clients_lost count == 0\"]";
     place.run(&["run", "test.toml", "--out", "run", "--quiet", "--set", peak]).assert_code(0);
     let whole = place.run(&["check", "run"]);
     assert!(whole.code == Some(0) && whole.err.is_empty(), "{whole:?}");

@@ -111,7 +111,7 @@ fn a_signal_before_the_target_is_ready_leaves_nothing() {
 #[test]
 fn after_kill_9_the_same_folder_can_be_written_and_what_was_left_is_kept() {
     let place = Place::with(LISTENING);
-    let run = place.start(&["run", "test.toml", "--out", "run"]);
+    let run = place.start(&["run", "test.toml", "--out", "run", "--duration", "30s"]);
     run.until_it_runs();
     place.assert_refuses(&["run", "test.toml", "--out", "run"], 1, &["run.partial", "another run is writing it", "--out"]);
     run.signal("KILL");
