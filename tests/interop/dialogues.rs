@@ -1,7 +1,7 @@
 //! Protocols that close whoever does not speak them, on the real servers of npm, and on mosquitto: clients stay, survive a crash and a graceful restart, and
 //! come back ready; without the dialogue the same clients are closed.
 
-use super::{Run, home, mosquitto, node};
+use super::{Run, alone, home, mosquitto, node};
 
 /// 1,000 clients for more than three ping intervals of 2 s, a SIGKILL, and a graceful restart.
 fn scenario(server: &str, cohort: &str) -> String {
@@ -19,6 +19,7 @@ fn check(kind: &str, speaks: &str, silent: &str) {
 }
 
 fn check_on(kind: &str, server: &str, speaks: &str, silent: &str) {
+    let _alone = alone();
     let run = Run::new();
     let loaded = run.load(&run.file(&scenario(server, speaks)), &[]);
     let summary = &loaded.summary;
