@@ -119,7 +119,7 @@ fn a_regression_is_beyond_chance_and_beyond_what_matters() {
 #[test]
 fn what_matters_can_be_said() {
     let (base, new) = (reconnects("base", &BEFORE), reconnects("new", &[2200, 2210, 2220, 2230, 2240, 2250]));
-    for (relative, exit) in [(0.0, 99), (0.05, 99), (0.08, 3), (0.2, 0)] {
+    for (relative, exit) in [(0.0, 99), (0.05, 99), (0.09, 3), (0.2, 0)] {
         assert_eq!(compare(&base, &new, &by(P99), Thresholds { relative }, Vec::new()).exit_code, exit, "{relative}");
     }
 }
