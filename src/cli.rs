@@ -587,7 +587,7 @@ pub struct Compare {
     #[arg(long, value_name = "METRIC")]
     pub metric: Vec<String>,
     /// Changes up to this share of the median of BASE do not matter.
-    #[arg(long, value_name = "PERCENT", default_value = "5%", value_parser = min_effect)]
+    #[arg(long, value_name = "PERCENT", default_value = "5%")]
     pub min_effect: Ratio,
     /// Folder for comparison.json, comparison.md and a chart of both sides' reconnects.
     #[arg(long, value_name = "DIR")]
@@ -762,14 +762,6 @@ fn baseline_name(text: &str) -> Result<String, String> {
         return Err("a name has letters, digits, `-`, `_` and `.`, and begins with a letter or digit".to_owned());
     }
     Ok(text.to_owned())
-}
-
-fn min_effect(text: &str) -> Result<Ratio, UnitError> {
-    let share: Ratio = text.parse()?;
-    if (0.0..=1.0).contains(&share.0) {
-        return Ok(share);
-    }
-    Err(UnitError { found: format!("\"{text}\" is out of bounds"), fix: "it is from \"0%\" to \"100%\"".to_owned() })
 }
 
 fn precision(text: &str) -> Result<Ratio, UnitError> {

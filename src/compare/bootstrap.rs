@@ -119,10 +119,10 @@ mod tests {
 
     #[test]
     fn what_is_not_reached_stays_so() {
-        let lost: IntervalTimes = (0..20).map(|_| times(&[5], &[9, 9, 9])).collect();
-        let (low, high) = bootstrap(&[run(1000, 20)], std::slice::from_ref(&lost), 0.5).unwrap();
+        let lost: [IntervalTimes; 1] = [(0..20).map(|_| times(&[5], &[9, 9, 9])).collect()];
+        let (low, high) = bootstrap(&[run(1000, 20)], &lost, 0.5).unwrap();
         assert_eq!((low, high), (f64::INFINITY, f64::INFINITY));
-        assert_eq!(bootstrap(std::slice::from_ref(&lost), std::slice::from_ref(&lost), 0.5), Some((0.0, 0.0)));
+        assert_eq!(bootstrap(&lost, &lost, 0.5), Some((0.0, 0.0)));
     }
 
     #[test]
