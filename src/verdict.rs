@@ -19,6 +19,7 @@ use crate::results::Evidence;
 use crate::results::read::FIRST_VERSION;
 use crate::results::record::{ExpectationRow, Verdict};
 pub use finding::Outcome;
+pub(crate) use finding::fits;
 use finding::{Finding, Known, shown};
 pub use observe::{RunNumber, observe};
 use window::Measured;
@@ -41,10 +42,7 @@ pub fn judge(evidence: &Evidence, expectations: &[Expectation]) -> Verdict {
     let any = |outcome| judged.iter().any(|(_, finding)| finding.outcome == outcome);
     let mut reasons = distrust(evidence, expectations);
     let broken = !reasons.is_empty();
-    let real = evidence.seen_from != SeenFrom::Client;
-    // Nobody plans real clients, and they are waited for all the same.
-    let expected = real || evidence.planned.values().any(|clients| *clients > 0);
-    let nobody = evidence.ready == Some(0) && expected;
+    let (nobody, real) = (nobody_was_ready(evidence), is_real(evidence));
     let outcome = match () {
         () if broken => Outcome::Inconclusive,
         () if any(Outcome::Fail) => Outcome::Fail,
@@ -76,6 +74,17 @@ pub fn judge(evidence: &Evidence, expectations: &[Expectation]) -> Verdict {
         answer: None,
         expectations: judged.into_iter().map(|(e, finding)| row(e, finding)).collect(),
     }
+}
+
+/// Whether clients were to become ready and none did: then the server cannot be judged by what did not happen.
+pub fn nobody_was_ready(evidence: &Evidence) -> bool {
+    // Nobody plans real clients, and they are waited for all the same.
+    let expected = is_real(evidence) || evidence.planned.values().any(|clients| *clients > 0);
+    evidence.ready == Some(0) && expected
+}
+
+fn is_real(evidence: &Evidence) -> bool {
+    evidence.seen_from != SeenFrom::Client
 }
 
 /// Why the figures of a run decide nothing of these expectations, in words: stopped early, a part lost, not carried out as planned, or the

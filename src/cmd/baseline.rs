@@ -45,8 +45,15 @@ pub(super) fn save(name: &str, runs: &[PathBuf]) -> anyhow::Result<PathBuf> {
             output::write(&to.join(file), &bytes).with_context(|| format!("cannot write {}", to.join(file).display()))?;
         }
     }
-    remove(&place).with_context(|| format!("cannot remove {}", place.display()))?;
-    output::rename(&partial, &place).with_context(|| format!("cannot write {}", place.display()))?;
+    // The earlier one goes when the new one has its name.
+    let earlier = Path::new(BASELINES).join(format!("{name}.earlier.partial"));
+    remove(&earlier).with_context(|| format!("cannot remove {}", earlier.display()))?;
+    if place.exists() {
+        output::rename(&place, &earlier).with_context(|| format!("cannot move {}", place.display()))?;
+    }
+    let renamed = output::rename(&partial, &place).inspect_err(|_| _ = fs::rename(&earlier, &place));
+    renamed.with_context(|| format!("cannot write {}", place.display()))?;
+    remove(&earlier).with_context(|| format!("cannot remove {}", earlier.display()))?;
     Ok(place)
 }
 

@@ -83,12 +83,27 @@ pub(super) fn compare_folders(
             return Err(exit::Usage(format!("{} and {} are the same run: {why}", one.name, other.name)).into());
         }
     }
-    let differences = check_same(&base, &new, how.allow_different).map_err(|error| match error {
-        Mismatch::Damaged { .. } => error.into(),
-        _ => anyhow::Error::from(exit::Usage(error.to_string())),
-    })?;
+    let differences = check_same(&base, &new, how.allow_different).map_err(refused)?;
     let comparison = compare(&base, &new, &quantities, Thresholds { relative: how.relative }, differences);
     Ok((base, new, comparison))
+}
+
+/// Refuses a folder that runs of this scenario, as it is stored, could not be compared with: before they take their time.
+///
+/// # Errors
+/// As [`main`].
+pub(super) fn check_base(folder: &Path, scenario: &str) -> anyhow::Result<()> {
+    let base = runs(&folders(&[folder.to_owned()], "base")?, None)?;
+    let mut planned = base[0].clone();
+    (planned.name, planned.scenario) = ("what is to run".to_owned(), scenario.to_owned());
+    check_same(&base, &[planned], false).map(drop).map_err(refused)
+}
+
+fn refused(error: Mismatch) -> anyhow::Error {
+    match error {
+        Mismatch::Damaged { .. } => error.into(),
+        _ => exit::Usage(error.to_string()).into(),
+    }
 }
 
 /// The run folders that arguments name: they themselves, or those in them, by name.

@@ -91,7 +91,7 @@ pub fn compare(
 /// Decides each metric, by p values that are adjusted for all of them.
 fn settle(rows: &mut [ComparedRow<'_>], weak: bool) {
     // Those without data count, too: they are metrics that the scenario names.
-    let adjusted = holm(&rows.iter().map(|row| row.p().unwrap_or(1.0)).collect::<Vec<_>>());
+    let adjusted = holm(&rows.iter().map(|row| row.p.unwrap_or(1.0)).collect::<Vec<_>>());
     rows.iter_mut().zip(adjusted).for_each(|(row, p)| row.decide(p, weak));
 }
 
@@ -186,6 +186,9 @@ struct ComparedRow<'a> {
     /// One value a run, or why there are none.
     values: Result<[Vec<f64>; 2], String>,
     least_change: f64,
+    /// `None` without values.
+    p: Option<f64>,
+    shift: Option<Shift>,
     p_holm: f64,
     result: MetricResult,
     /// What was compared in its place.
@@ -216,20 +219,14 @@ impl<'a> ComparedRow<'a> {
         let before = values.as_ref().map_or(0.0, |[base, _]| median(&sorted(base)));
         let relative = if quantity.is_relative() && before.is_finite() { thresholds.relative * before.abs() } else { 0.0 };
         let least_change = quantity.least_change().max(relative);
-        ComparedRow { quantity, values, least_change, p_holm: 1.0, result: MetricResult::NoData, note: None, weak: None }
-    }
-
-    fn p(&self) -> Option<f64> {
-        self.values.as_ref().ok().map(|[base, new]| mann_whitney(base, new))
-    }
-
-    fn shift(&self) -> Option<Shift> {
-        self.values.as_ref().ok().and_then(|[base, new]| Shift::of(base, new))
+        let p = values.as_ref().ok().map(|[base, new]| mann_whitney(base, new));
+        let shift = values.as_ref().ok().and_then(|[base, new]| Shift::of(base, new));
+        ComparedRow { quantity, values, least_change, p, shift, p_holm: 1.0, result: MetricResult::NoData, note: None, weak: None }
     }
 
     fn decide(&mut self, p_holm: f64, weak: bool) {
         self.p_holm = p_holm;
-        let Some(shift) = self.shift() else { return };
+        let Some(shift) = self.shift else { return };
         let beyond_chance = !weak && p_holm <= LEVEL;
         let up = (beyond_chance && shift.low > self.least_change, shift.estimate > self.least_change);
         let down = (beyond_chance && shift.high < -self.least_change, shift.estimate < -self.least_change);
@@ -252,7 +249,7 @@ impl<'a> ComparedRow<'a> {
 
     fn record(self) -> ComparedMetric {
         let (unit, factor) = self.quantity.unit();
-        let (shift, p) = (self.shift(), self.p());
+        let (shift, p) = (self.shift, self.p);
         let note = self.note.clone().or_else(|| self.values.as_ref().err().cloned());
         let [base, new] = self.values.unwrap_or_default().map(|side| side.into_iter().map(|value| value * factor).collect::<Vec<_>>());
         let middle = |side: &Vec<f64>| (!side.is_empty()).then(|| median(&sorted(side)));

@@ -9,7 +9,7 @@ use crate::results::Evidence;
 use crate::results::hlog::{Distribution, read_intervals};
 use crate::results::read::{Loaded, ReadError};
 use crate::results::record::{Manifest, Summary};
-use crate::verdict::{RunNumber, distrust, observe};
+use crate::verdict::{RunNumber, distrust, fits, nobody_was_ready, observe};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One run of a side.
@@ -52,19 +52,13 @@ impl ComparedRun {
     /// The times of each interval that an expectation is about, in order.
     pub(super) fn interval_times(&self, of: &Expectation) -> IntervalTimes {
         let (labels, window) = (&of.labels, Window::of(&of.labels));
-        let fits = |wanted: &Option<String>, found: Option<&String>| wanted.as_ref().is_none_or(|wanted| Some(wanted) == found);
         let mut times: BTreeMap<u64, Survival> = BTreeMap::new();
         for (start, row) in &self.intervals {
             if row.window != window || !fits(&labels.cohort, Some(&row.cohort)) || !fits(&labels.fault, row.fault.as_ref()) {
                 continue;
             }
-            let Some(kind) = row.metric.strip_prefix(of.timed()) else { continue };
-            let sum = times.entry(*start).or_default();
-            match kind {
-                "" => sum.ended.add(&row.latency),
-                "_censored" => sum.censored.add(&row.latency),
-                "_never" => sum.never.add(&row.latency),
-                _ => {}
+            if row.metric.starts_with(of.timed()) {
+                row.add_to(of.timed(), times.entry(*start).or_default());
             }
         }
         times.into_values().collect()
@@ -88,7 +82,9 @@ impl ComparedRun {
 
     /// Why its numbers decide nothing, in words.
     pub(super) fn distrust(&self, expectations: &[Expectation]) -> Vec<String> {
-        distrust(&self.evidence, expectations)
+        let mut why = distrust(&self.evidence, expectations);
+        why.extend(nobody_was_ready(&self.evidence).then(|| "no client became ready".to_owned()));
+        why
     }
 
     /// Close codes that users were told, by side: `client` and `server`.

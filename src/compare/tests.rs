@@ -184,6 +184,18 @@ fn a_run_that_cannot_be_trusted_makes_it_inconclusive() {
 }
 
 #[test]
+fn where_no_client_became_ready_nothing_is_better_or_the_same() {
+    let base = reconnects("base", &BEFORE);
+    let mut new = reconnects("new", &BEFORE[..5]);
+    let nobody = Evidence { ready: Some(0), ..evidence(Had { messages: 1000, ..Had::default() }) };
+    new.push(ComparedRun::of("new/5", SCENARIO, summary(5), nobody));
+    for (base, new) in [(&base, &new), (&new, &base)] {
+        let compared = compared(base, new, &["clients_lost count == 0"]);
+        assert_eq!((compared.exit_code, compared.reasons[0].as_str()), (3, "new/5: no client became ready"));
+    }
+}
+
+#[test]
 fn counts_take_part_by_whole_things() {
     let lost = |name: &str, each: [u64; 6]| side(name, &each.map(|lost| Had { reconnect_ms: 2000, lost, messages: 1000 }));
     let text = &["clients_lost count == 0"];

@@ -120,14 +120,8 @@ impl Evidence {
     /// The times of a metric and window in all distributions that are kept, with those that were cut and those that never end.
     pub fn times(&self, metric: &str, window: Option<Window>, keep: impl Fn(&Distribution) -> bool) -> Survival {
         let mut times = Survival::default();
-        for row in self.distributions.iter().filter(|row| row.window == window && keep(row)) {
-            match row.metric.strip_prefix(metric) {
-                Some("") => times.ended.add(&row.latency),
-                Some("_censored") => times.censored.add(&row.latency),
-                Some("_never") => times.never.add(&row.latency),
-                _ => {}
-            }
-        }
+        let kept = self.distributions.iter().filter(|row| row.window == window && keep(row));
+        kept.for_each(|row| row.add_to(metric, &mut times));
         times
     }
 

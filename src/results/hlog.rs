@@ -10,6 +10,7 @@ use crate::metrics::distributions::DistributionKey;
 use crate::metrics::latency::Latency;
 use crate::metrics::meta::RunMeta;
 use crate::metrics::metric::TimeMetric;
+use crate::metrics::survival::Survival;
 use crate::metrics::watch::{Around, Window};
 use base64::Engine as _;
 use hdrhistogram::serialization::interval_log::{IntervalLogIterator, LogEntry};
@@ -35,6 +36,18 @@ pub struct Distribution {
     pub latency: Latency,
     /// What lies around the limits that were expected, exactly.
     pub around: Vec<Around>,
+}
+
+impl Distribution {
+    /// Adds its samples to the times of a metric, as those that ended, were cut or never end, if it has one of the three.
+    pub fn add_to(&self, metric: &str, times: &mut Survival) {
+        match self.metric.strip_prefix(metric) {
+            Some("") => times.ended.add(&self.latency),
+            Some("_censored") => times.censored.add(&self.latency),
+            Some("_never") => times.never.add(&self.latency),
+            _ => {}
+        }
+    }
 }
 
 /// Writes the interval log. `started` is the start of the run in seconds since 1970; offsets count from it.

@@ -85,6 +85,6 @@ pub(super) fn shown(value: f64, limit: Limit) -> String {
 }
 
 /// Whether a value is what a label asks for; a label that is not given asks for nothing.
-pub(super) fn fits<T: PartialEq>(wanted: &Option<T>, found: Option<&T>) -> bool {
+pub(crate) fn fits<T: PartialEq>(wanted: &Option<T>, found: Option<&T>) -> bool {
     wanted.as_ref().is_none_or(|wanted| Some(wanted) == found)
 }

@@ -1,6 +1,6 @@
 //! `compare` on run folders, and `run` that makes them: exit codes, what is printed, what is refused.
 
-use super::{Place, SHORT};
+use super::{LONG, Place, SHORT, command_target, until};
 use closestorm::api::{Options, Overrides, Scenario, Source};
 use std::fs;
 use std::path::Path;
@@ -132,9 +132,56 @@ fn runs_are_repeated_kept_and_compared() {
     let against = place.run(&["run", "test.toml", "--against", "results/baselines/main", "--out", "second", "--seed", "9"]);
     assert!(matches!(against.code, Some(0 | 3)), "{against:?}");
     assert!(against.out.contains("2 runs in results/baselines/main") && against.out.contains("weak evidence"), "{}", against.out);
+    // Another scenario is told before its runs take their time.
+    let other = ["run", "test.toml", "--clients", "21", "--against", "results/baselines/main", "--out", "other"];
+    place.assert_refuses(&other, 2, &["what is to run did not run the same scenario: clients.web.count: 20 → 21"]);
     let failing = SHORT.replace("clients_lost count == 0", "clients_lost count == 3");
     place.write("failing.toml", &failing);
     let failed = place.run(&["run", "failing.toml", "--save-baseline", "main", "--quiet"]);
     assert!(failed.code == Some(99) && failed.err.contains("baseline main not saved"), "{failed:?}");
     assert!(place.path("results/baselines/main/002").exists(), "the earlier one is left");
+}
+
+/// Both are run in turns; what differs is the server alone.
+#[test]
+#[ignore = "long: scripts/test"]
+fn another_server_is_run_in_turns_and_compared() {
+    let clients = "\n[clients.web]\ncount = 10\narrive = { over = \"300ms\" }\n";
+    let expect = "duration = \"1s\"\nexpect = [\"attempts{outcome=opened} count == 10\"]\n";
+    let order = |place: &Place| {
+        let started = |run: &str| place.json(&format!("out/{run}/manifest.json"))["started"].as_str().expect("a time").to_owned();
+        let mut runs = ["base/1", "new/1", "new/2", "base/2"].map(|run| (started(run), run));
+        runs.sort();
+        runs.map(|(_, run)| run)
+    };
+    let turns = ["run", "test.toml", "--repeat", "2", "--out", "out", "--allow-inconclusive", "--against"];
+    // By a command line.
+    let place = Place::with(&format!("{expect}{}{clients}", command_target("{serve}", LONG)));
+    let line = command_target("exec {serve}", LONG);
+    let line = line.lines().find_map(|line| line.strip_prefix("run = ")).expect("a line").trim_matches('"');
+    let line = format!("sh -c '{line}'");
+    let ended = place.run(&[&turns[..], &[&line]].concat());
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.contains("what is tested differs: target.command.run"), "{}", ended.out);
+    assert_eq!(order(&place), ["base/1", "new/1", "new/2", "base/2"]);
+    // By an address; servers that are there already.
+    let servers = Place::new();
+    let [before, after] = [(); 2].map(|()| servers.start(&["serve", "--listen", "127.0.0.1:0"]));
+    let address = |server: &super::Started<'_>| {
+        let line =
+            || server.out().lines().find_map(|line| line.strip_prefix("listening on ")?.split_whitespace().next().map(str::to_owned));
+        until("it listens", || line().is_some());
+        format!("{}/echo", line().expect("it listens").trim_end_matches(','))
+    };
+    let (old, new) = (address(&before), address(&after));
+    let place = Place::with(&format!("{expect}[target.url]\naddress = \"{new}\"\n{clients}"));
+    let ended = place.run(&[&turns[..], &[&old]].concat());
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert!(ended.out.contains(&format!("target.url.address: \"{old}\" → \"{new}\"")), "{}", ended.out);
+    assert_eq!(order(&place), ["base/1", "new/1", "new/2", "base/2"]);
+    // One that is gone is told, and nothing is called the same.
+    [&before, &after].iter().for_each(|server| server.signal("TERM"));
+    drop((before.end(), after.end()));
+    let gone = place.run(&["run", "test.toml", "--out", "gone", "--against", &old]);
+    assert!(gone.code == Some(1) && gone.err.contains("refused"), "{gone:?}");
 }

@@ -105,7 +105,8 @@ pub(crate) fn run(words: &[String]) -> Result<bool, String> {
     }
     let goals = goals::judge(&bench.samples);
     print!("{}", table::render(&bench, &goals));
-    if !quick {
+    // Of a part alone the tables would lose all other figures.
+    if !quick && (keep || options.only.is_empty()) {
         table::write(&bench, &goals)?;
     }
     Ok(!options.check || goals.iter().all(goals::Goal::is_reached))

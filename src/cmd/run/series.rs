@@ -1,6 +1,6 @@
 //! Several runs of a scenario: repeated, kept as a baseline, in turns with another server, compared.
 
-use super::super::compare::{ComparedBy, compare_folders, print};
+use super::super::compare::{ComparedBy, check_base, compare_folders, print};
 use super::super::console::load_changed;
 use super::super::signals::Stop;
 use super::super::{baseline, exit};
@@ -21,6 +21,9 @@ const RELATIVE: f64 = 0.05;
 /// A run could not begin, or something could not be written.
 pub(super) fn run_series(args: &Run, plan: &Plan, stop: &Stop) -> anyhow::Result<u8> {
     let against = args.against.as_deref().map(|text| Against::of(text, plan)).transpose()?;
+    if let Some(Against::Folder(folder)) = &against {
+        check_base(folder, &plan.resolved)?;
+    }
     let mut series = RunSeries { args, stop, first_seed: plan.seed.0, code: exit::OK, base: Vec::new(), new: Vec::new() };
     for number in 1..=args.repeat {
         // Base, new, new, base: what drifts with time falls on both alike.
