@@ -215,8 +215,8 @@ impl<M: Machine> Running<M> {
     fn members(&mut self) -> BTreeMap<u16, Vec<Process>> {
         let mut members: BTreeMap<u16, Vec<Process>> = BTreeMap::new();
         let mut known = BTreeMap::new();
-        for branch in self.branches() {
-            if let Some(slot) = self.slot_of(&branch[0]) {
+        for (slot, branch) in self.branches() {
+            if let Some(slot) = slot {
                 known.extend(branch.iter().map(|process| (process.identity(), slot)));
                 members.entry(slot).or_default().extend(branch);
             }
@@ -227,11 +227,12 @@ impl<M: Machine> Running<M> {
 
     /// All that descends from us, once it is known whose our children are: while execve(2) sets up a new program, a process bears no mark,
     /// and a daemon overlooked in that moment would be left out of a pause, and its slot be given to another.
-    fn branches(&mut self) -> Vec<Vec<Process>> {
+    fn branches(&mut self) -> Vec<(Option<u16>, Vec<Process>)> {
         for look in 0..LOADING_LOOKS {
-            let branches = self.machine.branches();
-            let unmarked = |child: &&Process| self.slot_of(child).is_none() && !self.strangers.contains(&child.identity());
-            let unmarked: Vec<_> = branches.iter().map(|branch| &branch[0]).filter(unmarked).collect();
+            let branches = self.branches_now();
+            let is_unmarked =
+                |(slot, branch): &&(Option<u16>, Vec<Process>)| slot.is_none() && !self.strangers.contains(&branch[0].identity());
+            let unmarked: Vec<_> = branches.iter().filter(is_unmarked).map(|(_, branch)| &branch[0]).collect();
             if unmarked.is_empty() {
                 return branches;
             }
@@ -241,10 +242,14 @@ impl<M: Machine> Running<M> {
             // Not for long, and whoever gives us orders waits for their effect.
             self.machine.rest(UNMARKED_LOOK);
         }
-        let branches = self.machine.branches();
-        self.strangers =
-            branches.iter().map(|branch| branch[0]).filter(|child| self.slot_of(child).is_none()).map(|child| child.identity()).collect();
+        let branches = self.branches_now();
+        self.strangers = branches.iter().filter(|(slot, _)| slot.is_none()).map(|(_, branch)| branch[0].identity()).collect();
         branches
+    }
+
+    /// One look. Whose each is is asked once: another answer may come a moment later, when its program is being set up.
+    fn branches_now(&self) -> Vec<(Option<u16>, Vec<Process>)> {
+        self.machine.branches().into_iter().map(|branch| (self.slot_of(&branch[0]), branch)).collect()
     }
 
     /// The slot of one of our children.
