@@ -293,3 +293,72 @@ impl<M: Machine> Running<M> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::Cell;
+
+    /// A machine with a daemon that bears the mark at the first look, and is in execve(2) at the next three.
+    #[derive(Default)]
+    struct BeginsAnother(Cell<u32>);
+
+    impl Machine for BeginsAnother {
+        fn start(&mut self, _: Program<'_>) -> Result<i32, (FailedStep, Errno)> {
+            Err((FailedStep::Program, Errno::ENOENT))
+        }
+
+        fn branches(&self) -> Vec<Vec<Process>> {
+            vec![vec![Process { pid: 7, parent: 1, group: 7, start: 1 }]]
+        }
+
+        fn marked_slot(&self, _: i32, _: &str) -> Option<u16> {
+            self.0.set(self.0.get() + 1);
+            (!self.is_loading(7)).then_some(0)
+        }
+
+        fn is_loading(&self, _: i32) -> bool {
+            (2..5).contains(&self.0.get())
+        }
+
+        fn hit(&mut self, _: Process, _: Signal) {}
+
+        fn hit_group(&mut self, _: i32, _: Signal) -> Result<(), Errno> {
+            Err(Errno::ESRCH)
+        }
+
+        fn reap(&mut self) -> Reaped {
+            Reaped::Later
+        }
+
+        fn child_ended(&mut self) -> impl Future<Output = ()> {
+            std::future::pending()
+        }
+
+        fn rest(&mut self, _: Duration) {}
+
+        fn now_ns(&self) -> u64 {
+            0
+        }
+    }
+
+    #[tokio::test]
+    async fn a_daemon_that_begins_another_program_between_two_looks_is_not_overlooked() {
+        let (ours, _theirs) = ipc::pair().unwrap();
+        let (notices, _orders, _) = ipc::open::<Notice, GuardOrder>(ours, PROTOCOL).unwrap();
+        let ended = GuardSlot { leader: 5, leader_runs: false, killed: false };
+        let mut guard = Running {
+            machine: BeginsAnother::default(),
+            mark: "m".to_owned(),
+            files: None,
+            notices,
+            slots: BTreeMap::from([(0, ended)]),
+            known: BTreeMap::new(),
+            strangers: BTreeSet::new(),
+            look_in: LOOK_FIRST,
+        };
+        guard.look();
+        assert!(guard.slots.contains_key(&0), "it lives");
+        assert_eq!(guard.members()[&0].len(), 1);
+    }
+}
