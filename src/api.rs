@@ -284,7 +284,7 @@ impl Outcome {
 
     /// The summary as text, as `closestorm run` prints it: lines of at most `width` columns where words allow it, without colours.
     pub fn text(&self, width: usize) -> String {
-        report::terminal(&self.summary(), width, false)
+        report::terminal(&self.summary(), width, None, false)
     }
 
     /// Writes a run folder with data, charts and reports to `dir`, which must not exist or must be empty. Returns its path.

@@ -136,6 +136,13 @@ pub enum Format {
     Json,
 }
 
+impl Format {
+    /// Whether results are printed: JSON is asked for, so that `--quiet` leaves out all but that.
+    pub fn is_told(self, quiet: bool) -> bool {
+        self == Format::Json || !quiet
+    }
+}
+
 /// Which events `events.csv` keeps.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Events {
@@ -202,7 +209,7 @@ pub struct Output {
     /// Output format of the summary.
     #[arg(long, value_enum, default_value_t, value_name = "FORMAT")]
     pub format: Format,
-    /// Print no progress and no summary, only errors.
+    /// Print no progress and no summary, only errors; with --format json, only the JSON.
     #[arg(long, short)]
     pub quiet: bool,
     /// Exit with 0 instead of 3 if the verdict is inconclusive.
@@ -243,6 +250,9 @@ pub struct Run {
     /// Print the plan without running it: arrivals, times of the faults, first backoff delays of some clients.
     #[arg(long)]
     pub dry_run: bool,
+    /// Print a line of progress a second, and draw nothing.
+    #[arg(long)]
+    pub plain: bool,
     /// Run it this often, with consecutive seeds, each into a folder of its own: --out DIR gives DIR/1, DIR/2, …
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with_all = ["shard", "start_at", "dry_run"], value_parser = clap::value_parser!(u32).range(1..=100))]
     pub repeat: u32,

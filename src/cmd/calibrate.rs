@@ -30,7 +30,7 @@ pub fn main(args: &Calibrate) -> anyhow::Result<u8> {
     if let Some(out) = &args.out {
         output::write(out, fragment(&fit).as_bytes()).with_context(|| format!("cannot write {}", out.display()))?;
     }
-    if !args.quiet {
+    if args.format.is_told(args.quiet) {
         console::print(&shown(&fit, args.format)?)?;
     }
     Ok(exit::OK)

@@ -86,7 +86,7 @@ fn deliver(search: &Search, folder: Folder, manifest: &Manifest, resolved: &str,
         });
     }
     let dir = folder.finish()?;
-    if !args.output.quiet {
+    if args.output.format.is_told(args.output.quiet) {
         print_search(search, args.output.format)?;
         if args.output.format == Format::Text {
             console::print(&format!("report       {}\n", dir.join("report.html").display()))?;

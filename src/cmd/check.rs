@@ -32,7 +32,7 @@ pub fn main(args: &Check) -> anyhow::Result<u8> {
     console::note_missing(&loaded);
     let mut verdict = judge(&evidence, &plan.expectations);
     verdict.answer = answer(&verdict, &loaded.summary, plan.answer.as_ref());
-    if !args.quiet {
+    if args.format.is_told(args.quiet) {
         let text = match args.format {
             Format::Json => json(&verdict)?,
             Format::Text => {

@@ -39,7 +39,7 @@ pub fn main(args: &Compare) -> anyhow::Result<u8> {
     if let Some(out) = &args.out {
         write(out, (&base, &new), &comparison)?;
     }
-    if !args.quiet {
+    if !args.quiet || args.format != CompareFormat::Text {
         print(&comparison, args.format)?;
     }
     Ok(exit::allowed(comparison.exit_code, args.allow_inconclusive))

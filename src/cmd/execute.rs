@@ -2,7 +2,7 @@
 
 use super::console;
 use super::exit;
-use super::progress::Progress;
+use super::progress::{Progress, ShowProgress};
 use super::signals::Stop;
 use crate::address::Address;
 use crate::api::{self, RunPart};
@@ -50,13 +50,13 @@ pub(super) fn run_and_judge(
     whom: RunPart,
     folder: &Path,
     warm_up: Duration,
-    quiet: bool,
+    show: ShowProgress,
     stop: Stop,
 ) -> anyhow::Result<(Results, Verdict)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the async runtime")?;
     let places = Places { program: engine::this_program(), output: engine::output_file(folder), warm_up };
     let snapshots = Publisher::default();
-    let progress = Progress::follow(plan, quiet, &snapshots);
+    let progress = Progress::follow(plan, show, &snapshots);
     let outcome = runtime.block_on(api::measured(plan, whom, (&places, folder), stop.stopped(), snapshots));
     progress.finish();
     // Clients that are still at it need not be unwound one by one.
@@ -130,8 +130,10 @@ pub(super) fn print_summary(summary: &Summary, format: Format) -> anyhow::Result
         Format::Json => json(summary)?,
         Format::Text => {
             let terminal = io::stdout().is_terminal();
-            let width = terminal_size::terminal_size().map_or(100, |(width, _)| usize::from(width.0));
-            report::terminal(summary, width, terminal && console::colours_allowed())
+            let size = terminal_size::terminal_size().map(|(width, height)| (usize::from(width.0), usize::from(height.0)));
+            // Below it stand two lines about the folder, and the shell's own.
+            let height = size.filter(|_| terminal).map(|(_, height)| height.saturating_sub(3).max(21));
+            report::terminal(summary, size.map_or(100, |(width, _)| width), height, terminal && console::colours_allowed())
         }
     };
     console::print(&text)

@@ -4,6 +4,7 @@ use super::console;
 use super::console::command_line;
 use super::execute::{check_programs, check_remote_limits, run_and_judge};
 use super::exit;
+use super::progress::ShowProgress;
 use super::signals::Stop;
 use crate::api::{RunPart, divide};
 use crate::calibrate::{self, fragment};
@@ -57,7 +58,7 @@ pub fn main(args: &Fidelity) -> anyhow::Result<u8> {
         }
     };
     let dir = folder.finish()?;
-    if !args.output.quiet {
+    if args.output.format.is_told(args.output.quiet) {
         console::print(&match args.output.format {
             Format::Json => format!("{}\n", serde_json::to_string_pretty(&comparison)?),
             Format::Text => format!("{}chart        {}\n", text::text(&comparison), dir.join("fidelity.png").display()),
@@ -157,7 +158,8 @@ fn measure(plan: &Arc<Plan>, dir: &Path, quiet: bool, stop: &Stop) -> anyhow::Re
     let folder = Folder::create(dir)?;
     let (plan, division) = divide(Plan::clone(plan), Shard::WHOLE, None, None)?;
     let plan = Arc::new(plan);
-    let (results, _) = run_and_judge(&plan, RunPart::whole(division), folder.path(), Duration::ZERO, quiet, stop.clone())?;
+    let (results, _) =
+        run_and_judge(&plan, RunPart::whole(division), folder.path(), Duration::ZERO, ShowProgress::line(quiet), stop.clone())?;
     let why = results.lost.first().map_or("stopped", String::as_str);
     anyhow::ensure!(results.status == Status::Completed, "{why}: nothing to compare");
     written(folder, &results, &plan)

@@ -48,7 +48,7 @@ fn finish(args: &Merge, folder: Folder, results: &Results, plan: &Plan, manifest
     let verdict = judge(&Evidence::of(results), &plan.expectations);
     let summary = crate::api::save(&folder, results, None, plan, &verdict, manifest)?;
     let dir = folder.finish()?;
-    if !args.output.quiet {
+    if args.output.format.is_told(args.output.quiet) {
         super::execute::print_result(&summary, args.output.format, &dir)?;
     }
     results.check_ledger().context("the counts are inconsistent: this is a bug in closestorm, please report it with the shards")?;

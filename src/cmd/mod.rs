@@ -7,6 +7,7 @@ pub mod capacity;
 pub mod check;
 pub mod compare;
 pub mod console;
+mod dashboard;
 mod execute;
 pub mod exit;
 pub mod faults;

@@ -1,8 +1,9 @@
-//! What a run shows on stderr while it lasts: a live line on a terminal, a plain line each second elsewhere.
+//! What a run shows on stderr while it lasts: the dashboard on a terminal that is large enough, else a live line, and a plain line each second
+//! where there is no terminal.
 //!
 //! It reads the stream of snapshots on a thread of its own: a terminal that stands still, or a full pipe, does not hold up the run.
 
-use super::console;
+use super::{console, dashboard};
 use crate::plan::Plan;
 use crate::snapshots::{Publisher, Update};
 use crate::units::print_duration;
@@ -20,19 +21,44 @@ const BAR_FROM: u16 = 100;
 /// How long the end of a run waits for its last line: a terminal that stands still may take for ever.
 const CLEARED_WITHIN: Duration = Duration::from_secs(1);
 
+/// How much is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ShowProgress {
+    /// Nothing.
+    Nothing,
+    /// A line a second.
+    Plain,
+    /// A line, live on a terminal.
+    Line,
+    /// The dashboard where it is possible.
+    Dashboard,
+}
+
+impl ShowProgress {
+    /// A line, where it is not quiet.
+    pub(super) fn line(quiet: bool) -> ShowProgress {
+        if quiet { ShowProgress::Nothing } else { ShowProgress::Line }
+    }
+}
+
 /// Shows the progress of a run; disconnected when the last line is cleared.
 pub(super) struct Progress(Option<Receiver<()>>);
 
 impl Progress {
-    /// Shows what is published from now on; nothing where `quiet`.
-    pub(super) fn follow(plan: &Plan, quiet: bool, snapshots: &Publisher) -> Self {
-        if quiet {
+    /// Shows what is published from now on.
+    pub(super) fn follow(plan: &Plan, how: ShowProgress, snapshots: &Publisher) -> Self {
+        if how == ShowProgress::Nothing {
             return Progress(None);
         }
-        let (mut line, mut updates) = (ProgressLine::new(plan), snapshots.subscribe());
+        let live = how != ShowProgress::Plain && is_live();
+        let drawn = (how == ShowProgress::Dashboard && live && dashboard::is_possible()).then(|| dashboard::Dashboard::new(plan));
+        let (mut line, mut updates) = (ProgressLine::new(plan, live), snapshots.subscribe());
         let (shown, end) = mpsc::channel::<()>();
         let show = move || {
             let _shown = shown;
+            if let Some(drawn) = drawn {
+                return drawn.show(updates);
+            }
             while let Some(update) = updates.wait() {
                 line.show(&update);
             }
@@ -46,7 +72,14 @@ impl Progress {
     pub(super) fn finish(self) {
         // Nothing is sent: it ends with the thread, or in time.
         self.0.map(|end| end.recv_timeout(CLEARED_WITHIN));
+        // Also of a terminal that stands still.
+        dashboard::restore();
     }
+}
+
+/// Not where stderr is no terminal, where `CI` is set, and on a terminal that can only print (`TERM=dumb`).
+fn is_live() -> bool {
+    io::stderr().is_terminal() && !console::is_set("CI") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// The line.
@@ -58,9 +91,7 @@ struct ProgressLine {
 }
 
 impl ProgressLine {
-    /// Plain lines where stderr is no terminal, where `CI` is set, and on a terminal that can only print (`TERM=dumb`).
-    fn new(plan: &Plan) -> Self {
-        let live = io::stderr().is_terminal() && !console::is_set("CI") && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+    fn new(plan: &Plan, live: bool) -> Self {
         let bar = live.then(|| {
             let bar = ProgressBar::new(u64::try_from(plan.duration.as_millis()).unwrap_or(u64::MAX));
             let columns = terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| width.0);

@@ -31,8 +31,10 @@ impl Stop {
             runtime.block_on(async {
                 let first = signals.next().await;
                 sender.send_replace(Some(first));
+                let second = signals.next().await;
+                super::dashboard::restore();
                 // The guard ends the servers when this process is gone.
-                std::process::exit(signals.next().await.into());
+                std::process::exit(second.into());
             });
         })?;
         Ok(Stop(receiver))

@@ -7,7 +7,7 @@ use super::console;
 use super::console::command_line;
 use super::execute::print_summary;
 use super::exit;
-use super::progress::Progress;
+use super::progress::{Progress, ShowProgress};
 use super::signals::Stop;
 use crate::api::{self, save};
 use crate::cli::{Events, Format, Simulate};
@@ -71,7 +71,7 @@ pub fn main(args: &Simulate) -> anyhow::Result<u8> {
     let signalled = stop.code().filter(|_| results.status == Status::Aborted);
     let summary = save(&folder, &results, all.as_ref(), &plan, &verdict, &manifest)?;
     let dir = folder.finish()?;
-    if !args.output.quiet {
+    if args.output.format.is_told(args.output.quiet) {
         print_summary(&summary, args.output.format)?;
         if args.output.format == Format::Text {
             summary.runs.iter().try_for_each(|runs| console::print(&report::spread(runs, summary.seed, !plan.expectations.is_empty())))?;
@@ -109,7 +109,7 @@ fn seeds(plan: &Plan, model: &Model, (runs, threads): (u32, usize), first: &Resu
 fn simulate(plan: &Plan, model: &Model, quiet: bool, stop: &Stop) -> Result<Simulated, api::Error> {
     let before = Baseline::now();
     let mut snapshots = Publisher::default();
-    let progress = Progress::follow(plan, quiet, &snapshots);
+    let progress = Progress::follow(plan, ShowProgress::line(quiet), &snapshots);
     let simulated = api::simulated(plan, model, &mut |at, recorder| {
         snapshots.publish(at, || recorder.snapshot());
         stop.code().is_none()

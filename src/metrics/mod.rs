@@ -37,7 +37,7 @@ pub mod watch;
 
 pub use book::{Results, Status};
 pub use ledger::LedgerError;
-pub use snapshot::{Rates, Snapshot};
+pub use snapshot::{FaultSoFar, Rates, RoundedTimes, Snapshot};
 
 use crate::close::{Cause, Deadline};
 use crate::event::{CLIENTS_MAX, ClientIndex, Event, Outcome};
@@ -322,8 +322,12 @@ impl Recorder {
         &self.meta.secrets
     }
 
-    /// How the run stands. Costs a look at each cohort, and at each distinct reason of a close so far.
+    /// How the run stands. Costs a look at each cohort, at each distinct reason of a close so far, and at outages that are held back.
     pub fn snapshot(&self) -> Snapshot {
+        let mut reconnect = RoundedTimes::default();
+        let booked = self.outage_bank.sum(TimeMetric::ReconnectTime, |_| true);
+        booked.steps().for_each(|(us, count)| reconnect.add(us, count));
+        self.outages.held_times().for_each(|us| reconnect.add(us, 1));
         let mut all = CohortCounts::default();
         self.books.iter().for_each(|book| all.add(book));
         Snapshot {
@@ -336,6 +340,8 @@ impl Recorder {
             sent: all.sent,
             received: all.received,
             closes: self.endings.codes(),
+            reconnect,
+            faults: self.faults.iter().map(|book| FaultSoFar { fired: book.fired, injected: book.injected }).collect(),
         }
     }
 

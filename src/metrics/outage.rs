@@ -314,6 +314,11 @@ impl Outages {
         Outages { clients, hold: HELD, ..Outages::default() }
     }
 
+    /// Times in µs of outages that ended and are held back.
+    pub(super) fn held_times(&self) -> impl Iterator<Item = u64> {
+        self.held.iter().filter(|outage| !outage.left).filter_map(Outage::time)
+    }
+
     /// The fault of the client's outage under way: `None` without outage, `Some(None)` for one without fault.
     pub(super) fn fault_of(&self, row: LocalRow) -> Option<Option<u16>> {
         let state = &self.clients[row];

@@ -26,6 +26,50 @@ pub struct Snapshot {
     pub received: u64,
     /// Connections ended, by the close code that the client application sees.
     pub closes: BTreeMap<u16, u64>,
+    /// Of outages that ended: the time from the fault until the client was ready again.
+    pub reconnect: RoundedTimes,
+    /// What each fault of the plan did, in its order.
+    pub faults: Vec<FaultSoFar>,
+}
+
+/// What a fault did so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FaultSoFar {
+    /// Firings.
+    pub fired: u64,
+    /// Connections and attempts on which it acted.
+    pub injected: u64,
+}
+
+/// Times by count, each rounded up to two digits: small enough to be told several times a second, and parts of a run add up.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoundedTimes(BTreeMap<u64, u64>);
+
+impl RoundedTimes {
+    /// Adds `count` times of µs.
+    pub fn add(&mut self, us: u64, count: u64) {
+        let mut unit = 1;
+        while us / unit >= 100 {
+            unit *= 10;
+        }
+        *self.0.entry(us.div_ceil(unit) * unit).or_default() += count;
+    }
+
+    /// The time in µs within which a share `q` in 0..=1 of `all` had ended, up to a tenth too long; `None` where fewer have.
+    pub fn quantile(&self, q: f64, all: u64) -> Option<u64> {
+        let rank = ((q * all as f64).ceil() as u64).max(1);
+        let mut seen = 0;
+        let reached = |(_, count): &(&u64, &u64)| {
+            seen += **count;
+            seen >= rank
+        };
+        self.0.iter().find(reached).map(|(us, _)| *us)
+    }
+
+    /// Upper edges in µs with the count of each, ascending.
+    pub fn steps(&self) -> impl Iterator<Item = (u64, u64)> {
+        self.0.iter().map(|(us, count)| (*us, *count))
+    }
 }
 
 /// Events per second, averaged over the time between two snapshots.
@@ -60,6 +104,13 @@ impl Snapshot {
         self.sent += other.sent;
         self.received += other.received;
         other.closes.iter().for_each(|(code, count)| *self.closes.entry(*code).or_default() += count);
+        other.reconnect.steps().for_each(|(us, count)| self.reconnect.add(us, count));
+        self.faults.resize(self.faults.len().max(other.faults.len()), FaultSoFar::default());
+        for (fault, more) in self.faults.iter_mut().zip(&other.faults) {
+            // Each part carries out each firing on its own clients.
+            fault.fired = fault.fired.max(more.fired);
+            fault.injected += more.injected;
+        }
     }
 
     /// What happened a second since `before`, which was `over` earlier; 0 of no time.

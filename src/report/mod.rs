@@ -12,11 +12,15 @@ mod html;
 pub mod learned;
 pub mod map;
 mod markdown;
+mod next;
+mod page;
 mod phrase;
 mod runs;
 mod terminal;
 
 pub use html::html;
 pub use markdown::markdown;
+pub use next::where_next;
+pub(crate) use page::wrapped;
 pub use runs::spread;
-pub use terminal::{judgement, terminal, where_next};
+pub use terminal::{judgement, terminal};

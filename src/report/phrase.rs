@@ -158,6 +158,16 @@ pub(super) fn yes(value: bool) -> String {
     if value { "yes" } else { "—" }.to_string()
 }
 
+/// The same in a few words where there is nothing to heed.
+pub(super) fn health_in_short(generator: &Generator) -> String {
+    if generator.saturated || generator.late_share_max > LATE_SHARE {
+        return health(generator);
+    }
+    let p99 = generator.lag_p99_us.filter(|us| *us > 0).map_or_else(String::new, |us| format!(" (p99 {} late)", number::time(us)));
+    let memory = generator.bytes_per_client.map_or_else(String::new, |bytes| format!(" · {} a client", number::bytes(bytes)));
+    format!("on time{p99} · {} s CPU · {}{memory}", number::quantity(generator.cpu_s), number::bytes(generator.rss_peak_bytes))
+}
+
 /// What the generator says of itself in one line.
 pub(super) fn health(generator: &Generator) -> String {
     // What is judged comes first: a p99 of 388 ms is no lateness where the limits are tens of seconds.

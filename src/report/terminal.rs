@@ -1,21 +1,17 @@
-//! The summary that a person reads in ten seconds: from the command to the verdict, in lines of a given width.
+//! The summary that a person reads in ten seconds, in lines of a given width: the answer first.
 
+use super::page::{Page, shortened, wrapped};
 use super::{findings, phrase};
 use crate::metrics::latency::needed;
 use crate::number;
-use crate::results::record::{Attempts, CohortRow, Reconnect, Summary, Verdict};
+use crate::results::record::{Attempts, CohortRow, ExpectationRow, Reconnect, Summary, Verdict};
 use crate::text::printable;
 use std::collections::BTreeMap;
-use std::path::Path;
 
-/// Width of the names at the left.
-const LABEL: usize = 13;
 /// Cohorts beyond this are counted.
 const COHORTS_MAX: usize = 8;
 /// Close codes of a side beyond this are counted.
 const CODES_MAX: usize = 4;
-/// Answers, failures and close reasons beyond this are counted.
-const LIST_MAX: usize = 4;
 /// Characters of a close reason that are shown.
 const REASON_MAX: usize = 60;
 /// Silenced cohorts beyond this are counted.
@@ -23,10 +19,12 @@ const LIVENESS_MAX: usize = 12;
 /// Surprises beyond this are counted.
 const SURPRISES_MAX: usize = 5;
 
-/// The summary of a run for a terminal of `width` columns (at least 60 are used), ending with the verdict and a line break.
+/// The summary of a run for a terminal of `width` columns (at least 60 are used): the command, the answer, what does not hold, and then the figures.
+/// Of one to four cohorts it has 21 lines at most where 80 columns are given, unless more went wrong than fits. What held is counted instead of
+/// listed where `height` lines are too few for it; `None`: it is not read on a terminal.
 ///
 /// `colour` adds ANSI colours and nothing else: without them the text is the same. Whether to colour is the caller's business.
-pub fn terminal(summary: &Summary, width: usize, colour: bool) -> String {
+pub fn terminal(summary: &Summary, width: usize, height: Option<usize>, colour: bool) -> String {
     let mut page = Page::new(width, colour);
     page.line(&page.bold(&printable(&summary.command)));
     let world = match summary.is_of_real() {
@@ -38,6 +36,11 @@ pub fn terminal(summary: &Summary, width: usize, colour: bool) -> String {
     if let Some(question) = &summary.question {
         wrapped(question, page.width).iter().for_each(|line| page.line(line));
     }
+    let verdict = &summary.verdict;
+    outcome(&mut page, verdict);
+    let widest = widest(&page, verdict);
+    let (held, open): (Vec<_>, Vec<_>) = verdict.expectations.iter().partition(|row| row.result == "pass");
+    open.into_iter().for_each(|row| expectation(&mut page, row, widest));
     page.line("");
     clients(&mut page, summary);
     closes(&mut page, summary);
@@ -45,81 +48,26 @@ pub fn terminal(summary: &Summary, width: usize, colour: bool) -> String {
     times(&mut page, summary);
     liveness(&mut page, summary);
     surprises(&mut page, summary);
-    if summary.simulated {
-        page.entry("simulated", "simulated in virtual time: nothing was sent, so the load generator cannot be late");
-    } else if !summary.is_of_real() || !summary.generator.unreliable.is_empty() {
-        page.entry("generator", &phrase::health(&summary.generator));
+    if !summary.simulated && (!summary.is_of_real() || !summary.generator.unreliable.is_empty()) {
+        page.entry("generator", &phrase::health_in_short(&summary.generator));
     }
     for notice in &summary.notices {
         page.entry("notice", notice);
     }
-    verdict(&mut page, summary);
-    page.out
-}
-
-/// Where the run folder is, and the next command to try; two lines.
-pub fn where_next(summary: &Summary, folder: &Path) -> String {
-    format!("report       {}\nnext         {}\n", folder.join("report.html").display(), next(summary, folder))
-}
-
-/// More clients after a pass and after too few samples, fewer after a failure; the same command where nothing was learnt.
-fn next(summary: &Summary, folder: &Path) -> String {
-    let planned = summary.clients.planned;
-    let scales = summary.command.starts_with("closestorm run") && !summary.command.contains("--clients") && planned > 1;
-    let again = elsewhere(&summary.command);
-    let with = |clients: u64| format!("{again} --clients {clients}");
-    let report = format!("closestorm report {}", folder.display());
-    // A shard says nothing alone, and its start lies in the past.
-    if has(&summary.command, "--shard") {
-        return match summary.status.as_str() {
-            "aborted" => format!("{again} --start-at TIME (all shards again)"),
-            _ => format!("closestorm merge {} FOLDERS-OF-THE-OTHER-SHARDS", folder.display()),
-        };
+    if held.is_empty() {
+        return page.into_text();
     }
-    match summary.verdict.result.as_str() {
-        _ if summary.status == "aborted" => again,
-        "pass" | "unchecked" if scales => with(planned * 2),
-        "fail" if scales => with(planned / 2),
-        "inconclusive" if scales && summary.generator.saturated => with(planned / 2),
-        "inconclusive" if !summary.generator.saturated => more_clients(summary).unwrap_or(report),
-        _ => report,
+    // Beside what did not hold, what did is of less interest than the figures.
+    let mut with_all = Page::new(width, colour);
+    held.iter().for_each(|row| expectation(&mut with_all, row, widest));
+    if height.is_none_or(|height| page.height() + with_all.height() <= height) || held.len() == 1 {
+        page.line(with_all.into_text().trim_end_matches('\n'));
+    } else {
+        let others = if held.len() < verdict.expectations.len() { "other " } else { "" };
+        let text = format!("{} {others}expectations hold (`closestorm check` with the folder lists them)", held.len());
+        page.line(&page.verdict("pass", &format!("{} {text}", phrase::mark("pass"))));
     }
-}
-
-/// The command with as many clients as the percentiles need that had too few samples: at least twice as many. Where there were none, or
-/// the run is not to be relied on, more clients would show no more.
-fn more_clients(summary: &Summary) -> Option<String> {
-    let runs = ["closestorm run", "closestorm simulate"].iter().any(|command| summary.command.starts_with(command));
-    let rows = summary.verdict.expectations.iter().filter_map(|row| Some(row.needed?.div_ceil(row.samples.filter(|n| *n > 0)?)));
-    let factor = rows.max().filter(|_| runs && summary.generator.unreliable.is_empty())?.max(2);
-    let clients = summary.clients.planned.max(1).saturating_mul(factor);
-    Some(format!("{} --clients {clients}", without(&summary.command, &["--out", "--start-at", "--clients"])))
-}
-
-/// The command without its `--out`, as that folder is there now, and without its `--start-at`, which is over.
-fn elsewhere(command: &str) -> String {
-    without(command, &["--out", "--start-at"])
-}
-
-/// Whether an option stands in the command.
-fn has(command: &str, option: &str) -> bool {
-    let words = shlex::split(command).unwrap_or_default();
-    words.iter().any(|word| word == option || word.split_once('=').is_some_and(|(name, _)| name == option))
-}
-
-/// The command without these options and their values.
-fn without(command: &str, options: &[&str]) -> String {
-    let words = shlex::split(command).unwrap_or_default();
-    let mut kept = Vec::new();
-    let mut words = words.iter().map(String::as_str);
-    while let Some(word) = words.next() {
-        match word {
-            _ if options.contains(&word) => _ = words.next(),
-            _ if word.split_once('=').is_some_and(|(option, _)| options.contains(&option)) => {}
-            _ => kept.push(word),
-        }
-    }
-    shlex::try_join(kept).unwrap_or_else(|_| command.to_owned())
+    page.into_text()
 }
 
 fn clients(page: &mut Page, summary: &Summary) {
@@ -153,7 +101,7 @@ fn attempts(a: &Attempts) -> String {
     parts.extend(counted);
     // One at a time is no herd.
     if a.peak_per_s > 1 {
-        parts.push(format!("herd peak {} in one second", number::count(a.peak_per_s)));
+        parts.push(format!("herd peak {}/s", number::count(a.peak_per_s)));
     }
     parts.join(" · ")
 }
@@ -181,8 +129,8 @@ fn closes(page: &mut Page, summary: &Summary) {
     let silent = closed.saturating_sub(told);
     let mut server = if told > 0 { format!("server {}", side(&codes.server)) } else { String::new() };
     if silent > 0 {
-        let comma = if told > 0 { ", " } else { "server side: " };
-        server += &format!("{comma}{} not recorded (server was killed, is not embedded, or did not notice)", number::count(silent));
+        let comma = if told > 0 { ", " } else { "server " };
+        server += &format!("{comma}{} not recorded (killed, not embedded, or not noticed)", number::count(silent));
     }
     page.entry("", &server);
     let reasons = summary.close_reasons.iter().filter(|row| !row.reason.is_empty());
@@ -216,8 +164,10 @@ fn reconnect(page: &mut Page, summary: &Summary) {
     let head = ["", "back", "p50", "p90", "p99", "max"].map(str::to_string);
     let mut rows = vec![head.to_vec()];
     let out: Vec<(&String, &CohortRow)> = summary.cohorts.iter().filter(|(_, cohort)| cohort.reconnect.affected > 0).collect();
+    // Of several the report has the phases.
+    let rows_each = if out.len() > 1 { 1 } else { usize::MAX };
     for (name, cohort) in out.iter().take(COHORTS_MAX) {
-        rows.extend(cohort_rows(name, &cohort.reconnect, summary));
+        rows.extend(cohort_rows(name, &cohort.reconnect, summary).into_iter().take(rows_each));
     }
     if out.is_empty() {
         rows.extend(cohort_rows("all", &summary.reconnect, summary));
@@ -298,11 +248,10 @@ fn times(page: &mut Page, summary: &Summary) {
     }
     let m = &summary.messages;
     if m.lost + m.not_started + m.unanswered + m.errors > 0 {
-        let [due, not_started, lost, unanswered] = [m.due, m.not_started, m.lost, m.unanswered].map(number::count);
-        let errors = if m.errors > 0 { format!(" · {} answered with an error", number::count(m.errors)) } else { String::new() };
-        let line =
-            format!("{due} due · {not_started} not started (offline) · {lost} lost (connection ended) · {unanswered} unanswered{errors}");
-        page.entry("messages", &line);
+        let parts =
+            [(m.not_started, "not sent (offline)"), (m.lost, "lost"), (m.unanswered, "unanswered"), (m.errors, "answered with an error")];
+        let parts = parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(" · {} {what}", number::count(n)));
+        page.entry("messages", &format!("{} due{}", number::count(m.due), parts.collect::<String>()));
     }
     if m.expected > 0 {
         let counts = [(m.recovered, "recovered"), (m.duplicated, "duplicated"), (m.out_of_order, "out of order")];
@@ -340,160 +289,58 @@ fn times(page: &mut Page, summary: &Summary) {
 /// The verdict alone, an expectation a line, for a terminal of `width` columns.
 pub fn judgement(verdict: &Verdict, width: usize, colour: bool) -> String {
     let mut page = Page::new(width, colour);
-    judged(&mut page, verdict);
-    page.out
+    let widest = widest(&page, verdict);
+    verdict.expectations.iter().for_each(|row| expectation(&mut page, row, widest));
+    outcome(&mut page, verdict);
+    page.into_text()
 }
 
-fn verdict(page: &mut Page, summary: &Summary) {
-    page.line("");
-    judged(page, &summary.verdict);
+/// Columns of the longest expectation, where numbers have room beside it.
+fn widest(page: &Page, verdict: &Verdict) -> usize {
+    verdict.expectations.iter().map(|row| row.text.chars().count()).max().unwrap_or(0).min(page.width.saturating_sub(28))
 }
 
-fn judged(page: &mut Page, verdict: &Verdict) {
-    let expectations = &verdict.expectations;
-    let widest = expectations.iter().map(|row| row.text.chars().count()).max().unwrap_or(0).min(page.width.saturating_sub(28));
-    for row in expectations {
-        let text = shortened(&row.text, widest);
-        let mark = page.verdict(&row.result, phrase::mark(&row.result));
-        // A note beside the number may be longer than the line.
-        let beside = widest + 4;
-        for (n, part) in wrapped(&phrase::observed(row), page.width - beside).iter().enumerate() {
-            page.line(&if n == 0 { format!("{mark} {text:widest$}  {part}") } else { format!("{:beside$}{part}", "") });
-        }
+/// An expectation with what was observed. One that is too long is told whole, with that below it.
+fn expectation(page: &mut Page, row: &ExpectationRow, widest: usize) {
+    let mark = page.verdict(&row.result, phrase::mark(&row.result));
+    let beside = widest + 4;
+    let mut text = wrapped(&row.text, page.width - 2);
+    let last = text.pop().unwrap_or_default();
+    for (n, part) in text.iter().enumerate() {
+        page.line(&if n == 0 { format!("{mark} {part}") } else { format!("  {part}") });
     }
-    let width = page.width;
-    for line in verdict.answer.iter().flat_map(|answer| wrapped(answer, width)) {
-        page.line(&page.verdict(&verdict.result, &line));
+    let lead = if text.is_empty() { mark.as_str() } else { " " };
+    if last.chars().count() > widest {
+        page.line(&format!("{lead} {last}"));
     }
-    let reasons = match verdict.reasons.len() {
-        0 => String::new(),
-        _ => format!(": {}", verdict.reasons.join("; ")),
-    };
-    let text = match verdict.result.as_str() {
-        // Nothing was judged: neither a mark nor a colour.
-        "unchecked" => verdict.reasons.join("; "),
-        result => format!("{} {}{reasons}", phrase::mark(result), result.to_uppercase()),
-    };
-    for line in wrapped(&text, page.width) {
-        page.line(&page.verdict(&verdict.result, &line));
-    }
-}
-
-/// Lines that are being written.
-pub(super) struct Page {
-    out: String,
-    width: usize,
-    colour: bool,
-}
-
-impl Page {
-    /// An empty one of `width` columns, at least 60.
-    pub(super) fn new(width: usize, colour: bool) -> Page {
-        Page { out: String::new(), width: width.max(60), colour }
-    }
-
-    /// What was written.
-    pub(super) fn into_text(self) -> String {
-        self.out
-    }
-
-    pub(super) fn line(&mut self, text: &str) {
-        self.out += text;
-        self.out.push('\n');
-    }
-
-    /// A name at the left and a text beside it, wrapped.
-    pub(super) fn entry(&mut self, name: &str, text: &str) {
-        for (n, part) in wrapped(text, self.width - LABEL).iter().enumerate() {
-            let name = if n == 0 { name } else { "" };
-            self.line(&format!("{}{part}", self.dim(&format!("{name:LABEL$}"))));
-        }
-    }
-
-    /// A name at the left and the first few of a list beside it; nothing of an empty one.
-    fn list(&mut self, name: &str, mut items: Vec<String>, what: &str) {
-        if items.is_empty() {
-            return;
-        }
-        let more = items.len().saturating_sub(LIST_MAX);
-        items.truncate(LIST_MAX);
-        if more > 0 {
-            items.push(format!("{more} more {what} in the report"));
-        }
-        self.entry(name, &items.join(" · "));
-    }
-
-    /// A name at the left and columns beside it: the first flush left, the others flush right. Names are cut where the page is narrow.
-    fn columns(&mut self, name: &str, rows: &[Vec<String>]) {
-        let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
-        let widest = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max().unwrap_or(0);
-        let widths: Vec<usize> = (0..columns).map(widest).collect();
-        let numbers: usize = widths.iter().skip(1).map(|w| w + 2).sum();
-        let first = widths.first().copied().unwrap_or(0).min(self.width.saturating_sub(LABEL + numbers)).max(6);
-        for (n, row) in rows.iter().enumerate() {
-            let mut line = format!("{:first$}", shortened(row.first().map_or("", String::as_str), first));
-            for (cell, width) in row.iter().zip(&widths).skip(1) {
-                line += &format!("  {cell:>width$}");
-            }
-            let label = self.dim(&format!("{:LABEL$}", if n == 0 { name } else { "" }));
-            let faint = n == 0 || row.first().is_some_and(|cell| cell.starts_with("  "));
-            let line = line.trim_end();
-            let line = if faint { self.dim(line) } else { line.to_string() };
-            self.line(format!("{label}{line}").trim_end());
-        }
-    }
-
-    fn paint(&self, code: &str, text: &str) -> String {
-        if self.colour && !text.trim().is_empty() { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_string() }
-    }
-
-    pub(super) fn dim(&self, text: &str) -> String {
-        self.paint("2", text)
-    }
-
-    pub(super) fn bold(&self, text: &str) -> String {
-        self.paint("1", text)
-    }
-
-    pub(super) fn verdict(&self, result: &str, text: &str) -> String {
-        let code = match result {
-            "pass" => "1;32",
-            "fail" => "1;31",
-            "unchecked" => return text.to_owned(),
-            _ => "1;33",
-        };
-        self.paint(code, text)
-    }
-}
-
-/// The text in lines of at most `width` characters, broken at spaces; a longer word stands alone.
-pub(super) fn wrapped(text: &str, width: usize) -> Vec<String> {
-    let mut lines = vec![String::new()];
-    // A separator stays with what it ends: no line begins with one.
-    let text = printable(text).replace(" · ", "\u{a0}· ");
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
-        let word = &word.replace('\u{a0}', " ");
-        let last = lines.len() - 1;
-        let line = &mut lines[last];
-        if line.is_empty() {
-            line.push_str(word);
-        } else if line.chars().count() + 1 + word.chars().count() <= width {
-            line.push(' ');
-            line.push_str(word);
+    // A note beside the number may be longer than the line.
+    for (n, part) in wrapped(&phrase::observed(row), page.width - beside).iter().enumerate() {
+        page.line(&if n == 0 && last.chars().count() <= widest {
+            format!("{lead} {last:widest$}  {part}")
         } else {
-            lines.push(word.to_string());
-        }
+            format!("{:beside$}{part}", "")
+        });
     }
-    lines
 }
 
-/// The text, cut with `…` beyond `max` characters.
-fn shortened(text: &str, max: usize) -> String {
-    let text = printable(text);
-    if text.chars().count() <= max {
-        return text;
+/// The answer and the verdict.
+fn outcome(page: &mut Page, verdict: &Verdict) {
+    let mut text = match verdict.result.as_str() {
+        // Nothing was judged: neither a mark nor a colour.
+        "unchecked" => String::new(),
+        result => format!("{} {}", phrase::mark(result), result.to_uppercase()),
+    };
+    if !verdict.reasons.is_empty() {
+        text += &format!("{}{}", if text.is_empty() { "" } else { ": " }, verdict.reasons.join("; "));
     }
-    text.chars().take(max.saturating_sub(1)).chain(['…']).collect()
+    // Beside the answer where both have room in a line.
+    let mut lines: Vec<String> = verdict.answer.iter().map(|answer| format!("{text} · {answer}")).collect();
+    if lines.iter().any(|line| line.chars().count() > page.width) || text.is_empty() || lines.is_empty() {
+        lines = verdict.answer.iter().cloned().chain(Some(text)).filter(|line| !line.is_empty()).collect();
+    }
+    for line in lines.iter().flat_map(|line| wrapped(line, page.width)).collect::<Vec<_>>() {
+        page.line(&page.verdict(&verdict.result, &line));
+    }
 }
 
 #[cfg(test)]
@@ -505,8 +352,8 @@ mod tests {
     #[test]
     fn colour_changes_nothing_but_the_colour() {
         for (run, loaded) in fixture::all() {
-            let plain = terminal(&loaded.summary, 100, false);
-            let mut coloured = terminal(&loaded.summary, 100, true);
+            let plain = terminal(&loaded.summary, 100, None, false);
+            let mut coloured = terminal(&loaded.summary, 100, None, true);
             for code in ["\x1b[0m", "\x1b[1m", "\x1b[2m", "\x1b[1;32m", "\x1b[1;31m", "\x1b[1;33m"] {
                 coloured = coloured.replace(code, "");
             }
@@ -520,7 +367,7 @@ mod tests {
     fn lines_fit_the_terminal() {
         for (run, loaded) in fixture::all() {
             for width in [80, 120] {
-                for line in terminal(&loaded.summary, width, false).lines() {
+                for line in terminal(&loaded.summary, width, None, false).lines() {
                     assert!(line.chars().count() <= width, "{run} at {width}: {line}");
                 }
             }
@@ -532,7 +379,7 @@ mod tests {
         let mut summary = fixture::crash_storm().summary;
         summary.close_reasons[0].reason = "\u{1b}[31mred\u{7}\n\u{202e}txt".to_string();
         summary.notices.push("\u{1b}]0;title\u{7}".to_string());
-        let text = terminal(&summary, 60, false);
+        let text = terminal(&summary, 60, None, false);
         assert!(text.chars().all(|c| c == '\n' || !c.is_control()) && !text.contains('\u{202e}'), "{text:?}");
         assert!(text.contains("\\u{1b}[31mred\\u{7} \\u{202e}txt"), "{text}");
         assert!(text.lines().all(|line| !line.trim_start().starts_with('·')), "{text}");
@@ -543,106 +390,53 @@ mod tests {
     }
 
     #[test]
-    fn the_verdict_is_last_and_expectations_show_what_was_observed() {
-        let text = terminal(&fixture::crash_storm().summary, 100, false);
+    fn the_answer_is_first_and_expectations_show_what_was_observed() {
+        let text = terminal(&fixture::crash_storm().summary, 100, None, false);
         if std::env::var_os("CLOSESTORM_CHARTS").is_some() {
-            println!("{text}\n{}", terminal(&fixture::strategies().summary, 80, false));
+            println!("{text}\n{}", terminal(&fixture::strategies().summary, 80, None, false));
         }
         assert!(text.starts_with("closestorm run scenarios/crash-storm.toml --seed 7\n"));
-        assert!(text.trim_end().lines().last().is_some_and(|line| line.starts_with("✗ FAIL: 1 of 4")), "{text}");
-        for part in ["herd peak ", "1006 abnormal closure 1,000", "✓ reconnect_time p99 < 10s", "4.31 s", "too few samples", "98.2 %"] {
+        let place =
+            |part: &str| text.lines().position(|line| line.contains(part)).unwrap_or_else(|| panic!("{part} is missing in\n{text}"));
+        assert!(
+            place("✗ FAIL: 1 of 4") < 6 && place("98.2 %") < place("clients  ") && place("clients  ") < place("✓ reconnect_time p99 < 10s"),
+            "{text}"
+        );
+        for part in ["herd peak ", "1006 abnormal closure 1,000", "4.31 s", "too few samples", "98.2 %"] {
             assert!(text.contains(part), "{part} is missing in\n{text}");
         }
+        // Where there is no room, what holds is counted.
+        let lines = text.lines().count();
+        assert_eq!(terminal(&fixture::crash_storm().summary, 100, Some(lines), false), text);
+        let short = terminal(&fixture::crash_storm().summary, 100, Some(lines - 1), false);
+        assert!(short.contains("\n✓ 2 other expectations hold") && !short.contains("✓ reconnect_time p99 < 10s"), "{short}");
     }
 
     #[test]
     fn no_number_stands_for_nobody_and_different_traffic_is_not_mixed() {
         let mut summary = fixture::crash_storm().summary;
-        let plain = terminal(&summary, 100, false);
+        let plain = terminal(&summary, 100, None, false);
         assert_eq!(plain.lines().filter(|line| line.contains("round trips  p50")).count(), 1, "{plain}");
         // A second cohort that says something else.
         let (mut web, times) = (summary.cohorts["web"].clone(), summary.messages.rtt_us.clone());
         (web.messages.rtt_us, web.traffic) = (times.clone(), "echo 1/s of 100B".to_string());
         let closed = CohortRow { traffic: "echo, 1 in flight, of 100B".to_string(), ..web.clone() };
         summary.cohorts.extend([("web".to_string(), web), ("closed".to_string(), closed)]);
-        let text = terminal(&summary, 100, false);
+        let text = terminal(&summary, 100, None, false);
         assert!(text.contains("round trips  web: p50") && text.contains("\n             closed: p50"), "{text}");
         // Of a handful only the greatest is told.
         summary.opening_handshake_us = Times { count: 2, max: Some(629), ..Times::default() };
-        assert!(terminal(&summary, 100, false).contains("handshakes   max 629 µs · n = 2\n"));
+        assert!(terminal(&summary, 100, None, false).contains("handshakes   max 629 µs · n = 2\n"));
         // Handshakes that resumed a session cost less: they are not mixed with full ones.
         summary.tls_full_us = Times { count: 3, max: Some(9_100), ..Times::default() };
         summary.tls_resumed_us = Times { count: 2, max: Some(1_200), ..Times::default() };
-        let text = terminal(&summary, 100, false);
+        let text = terminal(&summary, 100, None, false);
         assert!(text.contains("tls full     max 9.1 ms · n = 3\ntls resumed  max 1.2 ms · n = 2\n"), "{text}");
         // Nothing was modelled that takes time.
         summary.simulated = true;
         summary.opening_handshake_us = Times { count: 50, p50: Some(0), max: Some(0), ..Times::default() };
         summary.cohorts.values_mut().for_each(|cohort| cohort.messages.rtt_us = Times { count: 50, max: Some(0), ..Times::default() });
-        let text = terminal(&summary, 100, false);
+        let text = terminal(&summary, 100, None, false);
         assert!(!text.contains("handshakes") && !text.contains("round trips") && !text.contains(" 0 µs"), "{text}");
-    }
-
-    #[test]
-    fn the_next_command_does_not_write_into_the_same_folder() {
-        for (command, next) in [
-            ("closestorm run 'a b.toml' --out x --seed 7", "closestorm run 'a b.toml' --seed 7"),
-            ("closestorm run --out=x", "closestorm run"),
-            ("closestorm run x.toml --start-at 2026-01-31T12:00:00Z --out x", "closestorm run x.toml"),
-            ("closestorm run", "closestorm run"),
-        ] {
-            assert_eq!(elsewhere(command), next);
-        }
-    }
-
-    #[test]
-    fn too_few_samples_ask_for_more_clients() {
-        for (samples, needed, command, next) in [
-            (23, 299, "closestorm run x.toml --seed 7", "closestorm run x.toml --seed 7 --clients 13000"),
-            (298, 299, "closestorm run x.toml --clients=5 --out a", "closestorm run x.toml --clients 2000"),
-            (0, 5, "closestorm simulate x.toml --clients 10", "closestorm report results/x"),
-        ] {
-            let mut summary = fixture::crash_storm().summary;
-            summary.verdict.result = "inconclusive".to_string();
-            (summary.command, summary.generator.saturated) = (command.to_string(), false);
-            let row = &mut summary.verdict.expectations[0];
-            (row.samples, row.needed) = (Some(samples), Some(needed));
-            let text = where_next(&summary, Path::new("results/x"));
-            assert!(text.ends_with(&format!("{next}\n")), "{text}");
-            summary.generator.unreliable = vec!["the target ended by itself".to_string()];
-            assert!(where_next(&summary, Path::new("results/x")).ends_with("closestorm report results/x\n"));
-        }
-    }
-
-    #[test]
-    fn after_a_shard_comes_the_merge_and_never_its_start_again() {
-        let mut summary = fixture::crash_storm().summary;
-        summary.command = "closestorm run x.toml --shard 1/2 --start-at=2026-01-31T12:00:00Z --out one".to_string();
-        for result in ["unchecked", "inconclusive", "pass"] {
-            summary.verdict.result = result.to_string();
-            let text = where_next(&summary, Path::new("one"));
-            assert!(text.ends_with("next         closestorm merge one FOLDERS-OF-THE-OTHER-SHARDS\n"), "{text}");
-        }
-        summary.status = "aborted".to_string();
-        let text = where_next(&summary, Path::new("one"));
-        assert!(text.ends_with("next         closestorm run x.toml --shard 1/2 --start-at TIME (all shards again)\n"), "{text}");
-    }
-
-    #[test]
-    fn the_next_command_depends_on_the_verdict() {
-        let folder = Path::new("results/crash-storm/1");
-        for (result, status, next) in [
-            ("pass", "completed", "closestorm run scenarios/crash-storm.toml --seed 7 --clients 2000"),
-            ("unchecked", "completed", "closestorm run scenarios/crash-storm.toml --seed 7 --clients 2000"),
-            ("fail", "completed", "closestorm run scenarios/crash-storm.toml --seed 7 --clients 500"),
-            ("inconclusive", "aborted", "closestorm run scenarios/crash-storm.toml --seed 7"),
-            ("inconclusive", "completed", "closestorm report results/crash-storm/1"),
-        ] {
-            let mut summary = fixture::crash_storm().summary;
-            (summary.verdict.result, summary.status) = (result.to_string(), status.to_string());
-            let text = where_next(&summary, folder);
-            assert!(text.ends_with(&format!("{next}\n")), "{text}");
-            assert!(text.contains("results/crash-storm/1/report.html"));
-        }
     }
 }

@@ -45,7 +45,7 @@ fn quiet_prints_nothing_but_errors() {
     let says_nothing = |ended: &Ended, code: i32, what: &[&str]| {
         assert_eq!((ended.code, ended.out.as_str(), ended.err.as_str()), (Some(code), "", ""), "{what:?}");
     };
-    let runs: [(&[&str], i32); 3] = [(&[], 0), (&["--format", "json"], 0), (&["--set", "expect=[\"attempts count == 0\"]"], 99)];
+    let runs: [(&[&str], i32); 2] = [(&[], 0), (&["--set", "expect=[\"attempts count == 0\"]"], 99)];
     at_once(runs, |(more, code)| {
         let place = Place::with(SHORT);
         let args = [&["run", "test.toml", "--out", "run", "--force", "--quiet"], more].concat();
@@ -53,6 +53,11 @@ fn quiet_prints_nothing_but_errors() {
     });
     let place = Place::with(SHORT);
     place.in_time(|| place.run(&["run", "test.toml", "--out", "run", "--force"])).assert_code(0);
+    // What is asked for is no noise.
+    for args in [&["check", "run", "--quiet", "--format", "json"][..], &["run", "test.toml", "--out", "told", "-q", "--format", "json"]] {
+        let ended = place.in_time(|| place.run(args));
+        assert!(ended.err.is_empty() && ended.json().is_object(), "{ended:?}");
+    }
     let others: [&[&str]; 3] = [&["check", "run", "--quiet"], &["report", "run", "--quiet"], &["validate", "test.toml", "--quiet"]];
     at_once(others, |args| says_nothing(&place.run(args), 0, args));
     place.assert_refuses(&["run", "test.toml", "--out", "run", "--quiet"], 1, &["already exists"]);
@@ -86,7 +91,7 @@ fn drawn(text: &str) -> Vec<String> {
 #[test]
 #[ignore = "long: scripts/test"]
 fn on_a_terminal_one_live_line_fits_and_is_cleared() {
-    at_once([60, 80, 120], |columns| {
+    at_once([60, 79], |columns| {
         let place = Place::with(&SHORT.replace("count     = 20", "count     = 200").replace("reconnect_time p50", "rtt p50"));
         let Some(text) = place.in_time(|| in_terminal(&place, columns, "$C run test.toml --out run --force")) else { return };
         let lines = drawn(&text);
@@ -104,6 +109,48 @@ fn on_a_terminal_one_live_line_fits_and_is_cleared() {
     });
 }
 
+/// The escape sequences that take the terminal, and give it back with its cursor.
+const TAKES: &str = "\x1b[?1049h";
+const GIVES_BACK: &str = "\x1b[?1049l\x1b[?25h";
+
+#[test]
+#[ignore = "long: scripts/test"]
+fn the_dashboard_gives_the_terminal_back_however_the_run_ends() {
+    let run = "$C run test.toml --out run";
+    // Run, its code, and what the terminal says afterwards: that it reads lines again.
+    let lines = [
+        (format!("{run}; echo code=$?; stty -a"), 0, "PASS"),
+        // Ctrl-C is a key there: it is typed.
+        (
+            format!("(sleep 1; printf '\\003') | script -qec \"stty cols 80 rows 24; {run}; echo code=\\$?; stty -a\" /dev/null"),
+            130,
+            "INCONCLUSIVE",
+        ),
+        (format!("{run} & sleep 1; kill -TERM $!; wait $!; echo code=$?; stty -a"), 143, "INCONCLUSIVE"),
+        // In the background it would be stopped: it draws no dashboard there.
+        (format!("set -m; {run} & wait $!; echo code=$?; stty -a"), 0, "PASS"),
+    ];
+    at_once(lines, |(line, code, said)| {
+        let place = Place::with(&SHORT.replace("reconnect_time p50", "rtt p50"));
+        let Some(text) = place.in_time(|| in_terminal(&place, 80, &line)) else { return };
+        let background = line.contains("set -m");
+        let (takes, gives) = (text.matches(TAKES).count(), text.matches(GIVES_BACK).count());
+        assert_eq!((takes, gives), if background { (0, 0) } else { (1, 1) }, "{line}: {text:?}");
+        let after = text.rsplit(GIVES_BACK).next().expect("a text");
+        assert!(after.contains(&format!("code={code}")) && after.contains(said), "{line}: {text:?}");
+        assert!(after.contains(" icanon") && after.contains(" echo "), "{line}: {after:?}");
+        assert!(background || text.contains("open clients"), "{line}: {text:?}");
+    });
+}
+
+#[test]
+#[ignore = "long: scripts/test"]
+fn plain_progress_is_lines_on_a_terminal_too() {
+    let place = Place::with(SHORT);
+    let Some(text) = in_terminal(&place, 80, "$C run test.toml --out run --plain") else { return };
+    assert!(text.contains("s/1.5s  open ") && !text.contains(TAKES) && !text.contains("\x1b[2K"), "{text:?}");
+}
+
 #[test]
 #[ignore = "long: scripts/test"]
 fn no_color_ci_and_dumb_terminals_get_plain_text() {
@@ -111,7 +158,7 @@ fn no_color_ci_and_dumb_terminals_get_plain_text() {
         let place = Place::with(SHORT);
         let Some(text) = in_terminal(&place, 80, &format!("{variables} $C run test.toml --out run")) else { return };
         let (progress, summary) = text.split_at(text.find("closestorm run").expect("a summary"));
-        assert_eq!(progress.contains("\x1b[2K"), live, "{variables}: {progress:?}");
+        assert_eq!(progress.contains(TAKES), live, "{variables}: {progress:?}");
         assert_eq!(summary.contains('\x1b'), variables == "CI=true", "{variables}: {summary:?}");
     });
 }

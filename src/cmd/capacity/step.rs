@@ -2,6 +2,7 @@
 
 use super::super::console;
 use super::super::execute;
+use super::super::progress::ShowProgress;
 use super::super::signals::Stop;
 use super::super::vary;
 use crate::api::{self, RunPart};
@@ -221,7 +222,8 @@ impl<'a> Bench<'a> {
         let (plan, division) = api::divide(plan(self.args, self.varied, values)?, Shard::WHOLE, None, self.args.memory)?;
         let (plan, whole) = (Arc::new(plan), RunPart::whole(division));
         let quiet = self.args.output.quiet || !io::stderr().is_terminal();
-        let measured = execute::run_and_judge(&plan, whole, &self.folder, warm_up(self.args, &plan), quiet, self.stop.clone());
+        let measured =
+            execute::run_and_judge(&plan, whole, &self.folder, warm_up(self.args, &plan), ShowProgress::line(quiet), self.stop.clone());
         // What the target prints at each connection fills the disk, and an error has its end already.
         let _ = fs::remove_file(output_file(&self.folder));
         measured.map(|(results, verdict)| (plan, results, verdict))

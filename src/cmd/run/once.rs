@@ -3,6 +3,7 @@
 use super::super::console;
 use super::super::execute::{check_programs, check_remote_limits, print_result, print_summary, run_and_judge, was_stopped};
 use super::super::exit;
+use super::super::progress::ShowProgress;
 use super::super::signals::Stop;
 use crate::api::{Error, RunPart, divide, save};
 use crate::cli::{Events, Run};
@@ -31,6 +32,14 @@ pub(super) struct RunEnd {
     pub(super) folder: Option<PathBuf>,
 }
 
+fn show(args: &Run) -> ShowProgress {
+    match (args.output.quiet, args.plain) {
+        (true, _) => ShowProgress::Nothing,
+        (_, true) => ShowProgress::Plain,
+        _ => ShowProgress::Dashboard,
+    }
+}
+
 /// Runs a plan, into `out` or a new folder below `results/`.
 ///
 /// # Errors
@@ -47,7 +56,7 @@ pub(super) fn run_once(args: &Run, mut plan: Plan, out: Option<&Path>, stop: &St
     let folder = console::noted(Folder::open(out, args.output.force, default)?);
     let plan = Arc::new(plan);
     let whom = RunPart { shard, division, start };
-    let (results, verdict) = match run_and_judge(&plan, whom, folder.path(), Duration::ZERO, args.output.quiet, stop.clone()) {
+    let (results, verdict) = match run_and_judge(&plan, whom, folder.path(), Duration::ZERO, show(args), stop.clone()) {
         Ok(measured) => measured,
         Err(error) => {
             // Nothing was measured; what the target printed is in the message.
@@ -78,7 +87,7 @@ pub(super) fn run_once(args: &Run, mut plan: Plan, out: Option<&Path>, stop: &St
         keep_books(&folder, whom, results.clone(), &plan, &manifest, args)?;
     }
     let dir = folder.finish()?;
-    if !args.output.quiet {
+    if args.output.format.is_told(args.output.quiet) {
         print_result(&summary, args.output.format, &dir)?;
     }
     anyhow::ensure!(!results.unreliable.iter().any(|why| why == panics::BUG), "{}", panics::BUG);

@@ -61,7 +61,7 @@ pub(super) fn main(args: &Simulate) -> anyhow::Result<u8> {
     map::write(&folder, &mapped, &grid[0].plan.resolved)?;
     artifacts::map(&mapped, folder.path())?;
     let dir = folder.finish()?;
-    if !args.output.quiet {
+    if args.output.format.is_told(args.output.quiet) {
         match args.output.format {
             Format::Json => console::print(&json(&mapped.map)?)?,
             Format::Text => {

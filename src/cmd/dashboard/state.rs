@@ -1,0 +1,163 @@
+//! What the dashboard knows of a run: the latest snapshot, and how it came to it. Pure, and of bounded size however long a run is.
+
+use crate::number;
+use crate::plan::Plan;
+use crate::snapshots::Update;
+use crate::units::print_duration;
+use std::time::Duration;
+
+/// Points of a line. When there are more, two become one.
+const POINTS_MAX: usize = 512;
+
+/// A fault of the plan, as far as it is planned.
+pub(super) struct PlannedFault {
+    pub(super) name: String,
+    pub(super) kind: &'static str,
+    pub(super) at: Duration,
+}
+
+/// A run under way.
+pub(super) struct RunState {
+    pub(super) name: String,
+    pub(super) question: Option<String>,
+    pub(super) duration: Duration,
+    pub(super) clients: u64,
+    pub(super) planned: Vec<PlannedFault>,
+    pub(super) latest: Update,
+    /// Seconds and open connections.
+    pub(super) open: Line,
+    /// Seconds and attempts a second.
+    pub(super) attempts: Line,
+    /// Snapshots that were lost because the terminal was too slow.
+    pub(super) missed: u64,
+}
+
+impl RunState {
+    pub(super) fn of(plan: &Plan) -> RunState {
+        let fault =
+            |fault: &crate::plan::Fault| PlannedFault { name: fault.name.clone(), kind: fault.inject.row.kind, at: fault.schedule.at };
+        RunState {
+            name: plan.name.clone(),
+            question: plan.question.clone(),
+            duration: plan.duration,
+            clients: u64::from(plan.clients()),
+            planned: plan.faults.iter().map(fault).collect(),
+            latest: Update::default(),
+            open: Line::new(|_, last| last),
+            attempts: Line::new(f64::max),
+            missed: 0,
+        }
+    }
+
+    pub(super) fn add(&mut self, update: Update) {
+        let at = update.at.as_secs_f64();
+        self.open.push(at, update.state.open as f64);
+        self.attempts.push(at, update.rates.attempts);
+        self.missed += update.missed;
+        self.latest = update;
+    }
+
+    /// How far the run is, in 0..=1.
+    pub(super) fn share(&self) -> f64 {
+        if self.duration.is_zero() { 1.0 } else { (self.latest.at.as_secs_f64() / self.duration.as_secs_f64()).min(1.0) }
+    }
+
+    /// All outages so far: those under way, those that ended, those of clients that gave up.
+    pub(super) fn outages(&self) -> u64 {
+        let state = &self.latest.state;
+        state.recovered + state.disconnected + state.lost
+    }
+
+    /// Quantiles of the time until clients were back, of all outages so far: one that is not reached yet is no number.
+    pub(super) fn quantiles(&self) -> [(&'static str, String); 3] {
+        let (outages, times) = (self.outages(), &self.latest.state.reconnect);
+        [("p50", 0.5), ("p90", 0.9), ("p99", 0.99)].map(|(name, q)| {
+            let text = match times.quantile(q, outages) {
+                _ if outages == 0 => "—".to_owned(),
+                Some(us) => number::time(us),
+                None => "not yet".to_owned(),
+            };
+            (name, text)
+        })
+    }
+
+    /// What a fault does: waits for its time, or what it did.
+    pub(super) fn doing(&self, index: usize) -> String {
+        let so_far = self.latest.state.faults.get(index).copied().unwrap_or_default();
+        let at = self.planned[index].at;
+        match so_far.fired {
+            0 if at > self.latest.at => {
+                let left = Duration::from_secs((at - self.latest.at).as_secs_f64().ceil() as u64);
+                format!("in {}", print_duration(left))
+            }
+            0 => "due".to_owned(),
+            1 => format!("fired, hit {}", number::count(so_far.injected)),
+            fired => format!("fired {} times, hit {}", number::count(fired), number::count(so_far.injected)),
+        }
+    }
+}
+
+/// A line of a chart over the run so far.
+pub(super) struct Line {
+    points: Vec<(f64, f64)>,
+    /// How two values become one.
+    merge: fn(f64, f64) -> f64,
+    /// Values in each point, and in the last one so far.
+    each: u32,
+    filled: u32,
+}
+
+impl Line {
+    fn new(merge: fn(f64, f64) -> f64) -> Line {
+        Line { points: Vec::new(), merge, each: 1, filled: 0 }
+    }
+
+    fn push(&mut self, at: f64, value: f64) {
+        match self.points.last_mut() {
+            Some(last) if self.filled < self.each => *last = (at, (self.merge)(last.1, value)),
+            _ => {
+                self.points.push((at, value));
+                self.filled = 0;
+            }
+        }
+        self.filled += 1;
+        if self.points.len() > POINTS_MAX {
+            let merge = self.merge;
+            self.points =
+                self.points.chunks(2).map(|two| two.iter().copied().reduce(|a, b| (b.0, merge(a.1, b.1))).unwrap_or_default()).collect();
+            self.each *= 2;
+            // The last point was alone: it is half full.
+            self.filled = self.each / 2;
+        }
+    }
+
+    pub(super) fn points(&self) -> &[(f64, f64)] {
+        &self.points
+    }
+
+    /// The greatest value.
+    pub(super) fn greatest(&self) -> f64 {
+        self.points.iter().fold(0.0, |most, (_, value)| value.max(most))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_bounded_and_keeps_its_peak_and_its_last_value() {
+        let (mut open, mut attempts) = (Line::new(|_, last| last), Line::new(f64::max));
+        for at in 0..100_000 {
+            open.push(f64::from(at), f64::from(at));
+            attempts.push(f64::from(at), if at == 40_001 { 9.0 } else { 1.0 });
+        }
+        for line in [&open, &attempts] {
+            assert!((POINTS_MAX / 2..=POINTS_MAX).contains(&line.points().len()), "{}", line.points().len());
+            assert!(line.points().is_sorted_by(|a, b| a.0 < b.0));
+            assert_eq!(line.points().last().map(|point| point.0), Some(99_999.0));
+        }
+        assert_eq!((open.points().last().map(|point| point.1), attempts.greatest()), (Some(99_999.0), 9.0));
+        assert_eq!(attempts.points().iter().filter(|point| point.1 == 9.0).count(), 1);
+    }
+}
