@@ -362,6 +362,9 @@ pub struct Capacity {
     /// Number of values of the first parameter, if there are two.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(2..=20))]
     pub levels: u8,
+    /// Fail (exit code 99) if the limit is below this value of the parameter, as 4000/s or 800; with two parameters, if any limit is.
+    #[arg(long, value_name = "VALUE")]
+    pub at_least: Option<String>,
     /// How long to warm up a newly started target with opening handshakes, one at a time, before each run. Not done with the embedded
     /// server.
     #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = duration)]

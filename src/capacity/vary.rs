@@ -124,6 +124,20 @@ impl Vary {
         self.unit.text(value)
     }
 
+    /// Reads a value of the range, in its unit.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words.
+    pub fn value(&self, text: &str) -> Result<f64, String> {
+        let (low, high) = (self.text(self.range.low), self.text(self.range.high));
+        let value = self.unit.read(text.trim()).ok_or_else(|| format!("it is no value of {}, such as {high}", self.key))?;
+        // Nothing is tried beyond it, so nothing could be said.
+        if value < self.range.low || value > self.range.high {
+            return Err(format!("it is not within the range of the search, {low} to {high}"));
+        }
+        Ok(value)
+    }
+
     /// `n` values from the lowest to the highest, spread by equal factors, or evenly where the lowest is 0 or the unit is percent; all of
     /// them where there are no more.
     pub fn levels(&self, n: usize) -> Vec<f64> {

@@ -35,6 +35,7 @@ use step::{Bench, Stepped};
 /// The scenario or the parameters are wrong, the very first run could not begin, or the results could not be written.
 pub fn main(args: &Args) -> anyhow::Result<u8> {
     let varied = varied(&args.vary, &args.changes)?;
+    let at_least = at_least(args, &varied)?;
     let (lowest, highest) = ends(args, &varied)?;
     if args.dry_run {
         let note =
@@ -54,8 +55,13 @@ pub fn main(args: &Args) -> anyhow::Result<u8> {
         run.with_file_name(format!("capacity-{}", run.file_name().unwrap_or_default().to_string_lossy()))
     };
     let folder = console::noted(Folder::open(args.output.out.as_deref(), args.output.force, default)?);
-    let mut hunt =
-        Hunt { bench: Bench::new(args, &varied, &lowest, folder.path(), stop.clone()), args, varied: &varied, limits: Vec::new() };
+    let mut hunt = Hunt {
+        bench: Bench::new(args, &varied, &lowest, folder.path(), stop.clone()),
+        args,
+        varied: &varied,
+        at_least,
+        limits: Vec::new(),
+    };
     if let Err(error) = hunt.all(&lowest) {
         if !hunt.bench.steps.is_empty() {
             return Err(error.context(format!("the search stopped early; its steps so far are in {}", folder.path().display())));
@@ -134,6 +140,8 @@ struct Hunt<'a> {
     bench: Bench<'a>,
     args: &'a Args,
     varied: &'a [Vary],
+    /// The limit that was asked for.
+    at_least: Option<f64>,
     limits: Vec<LimitRow>,
 }
 
@@ -197,13 +205,17 @@ impl Hunt<'_> {
             seed: lowest.seed.0,
             duration_ms: lowest.duration.as_millis() as u64,
             status: if stopped { "aborted" } else { "completed" }.to_owned(),
-            verdict: verdict(&self.limits, stopped),
+            verdict: match (self.at_least, self.varied.last()) {
+                (Some(wanted), Some(searched)) if !stopped => gate(&self.limits, wanted, searched),
+                _ => verdict(&self.limits, stopped),
+            },
             vary: self.varied.iter().map(row).collect(),
             search: SearchRow {
                 steps_max: self.args.steps.into(),
                 repeats: self.args.repeats.into(),
                 precision_percent: self.args.precision.0 * 100.0,
                 warm_up_ms: step::warm_up(self.args, lowest).as_millis() as u64,
+                at_least: self.at_least,
             },
             throughput: measure.throughput_name().to_owned(),
             latency: measure.latency.name().to_owned(),
@@ -256,6 +268,32 @@ fn verdict(limits: &[LimitRow], stopped: bool) -> Conclusion {
     Conclusion { result: result.to_owned(), reasons }
 }
 
+/// The limit that was asked for, in the unit of the parameter that is searched.
+fn at_least(args: &Args, varied: &[Vary]) -> Result<Option<f64>, Usage> {
+    let (Some(text), Some(searched)) = (&args.at_least, varied.last()) else { return Ok(None) };
+    searched.value(text).map(Some).map_err(|why| Usage(format!("`--at-least {text}`: {why}")))
+}
+
+/// What a search came to where a limit was asked for: a failure where no run at that value or below it held, inconclusive where neither is known.
+fn gate(limits: &[LimitRow], wanted: f64, searched: &Vary) -> Conclusion {
+    let (holds, wanted_text) = (|limit: &LimitRow| limit.limit.is_some_and(|found| found >= wanted), searched.text(wanted));
+    let fails = |limit: &LimitRow| !holds(limit) && limit.surely_fails.is_some_and(|value| value <= wanted);
+    let found = |limit: &LimitRow| limit.limit.map_or_else(|| "nothing".to_owned(), |value| searched.text(value));
+    if let Some(limit) = limits.iter().find(|limit| fails(limit)) {
+        return Conclusion {
+            result: "fail".to_owned(),
+            reasons: vec![format!("{} holds, and at least {wanted_text} was asked for", found(limit))],
+        };
+    }
+    if !limits.is_empty() && limits.iter().all(holds) {
+        return Conclusion { result: "pass".to_owned(), reasons: vec![format!("at least {wanted_text} was asked for, and holds")] };
+    }
+    let mut reasons = verdict(limits, false).reasons;
+    let open = limits.iter().find(|limit| !holds(limit)).map_or_else(|| "nothing".to_owned(), found);
+    reasons.insert(0, format!("{open} holds; whether {wanted_text} does, as was asked for, is not known"));
+    Conclusion { result: "inconclusive".to_owned(), reasons }
+}
+
 fn exit_code(verdict: &Conclusion) -> u8 {
     match verdict.result.as_str() {
         "pass" => exit::OK,
@@ -274,4 +312,48 @@ fn print_search(search: &Search, format: Format) -> anyhow::Result<()> {
         }
     };
     console::print(&text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_was_asked_for_holds_fails_or_is_not_known() {
+        let searched = Vary::parse("clients.web.arrive.rate=50/s..5000/s").unwrap();
+        let row = |limit: Option<f64>, surely_fails: Option<f64>, ended: Ended| LimitRow {
+            limit,
+            surely_fails,
+            ended: ended.name().to_owned(),
+            complete: true,
+            ..LimitRow::default()
+        };
+        let table = [
+            (row(Some(4100.0), Some(4300.0), Ended::Edge), "pass"),
+            (row(Some(4000.0), None, Ended::Generator), "pass"), // a lower bound is enough
+            (row(Some(3200.0), Some(3300.0), Ended::Edge), "fail"),
+            (row(Some(3900.0), Some(4050.0), Ended::Edge), "inconclusive"), // in between
+            (row(Some(3200.0), None, Ended::Generator), "inconclusive"),
+            (row(None, Some(50.0), Ended::Never), "fail"),
+            (row(None, None, Ended::NoData), "inconclusive"),
+        ];
+        for (limit, expected) in &table {
+            assert_eq!(gate(std::slice::from_ref(limit), 4000.0, &searched).result, *expected, "{limit:?}");
+        }
+        let all = |rows: &[usize]| gate(&rows.iter().map(|row| table[*row].0.clone()).collect::<Vec<_>>(), 4000.0, &searched);
+        assert_eq!(all(&[0, 2, 4]).reasons, ["3200/s holds, and at least 4000/s was asked for"]);
+        assert_eq!(
+            (all(&[0, 1]).result.as_str(), all(&[0, 4]).result.as_str(), all(&[]).result.as_str()),
+            ("pass", "inconclusive", "inconclusive")
+        );
+    }
+
+    #[test]
+    fn a_limit_that_the_search_cannot_reach_is_refused() {
+        let searched = Vary::parse("clients=100..2000").unwrap();
+        assert_eq!((searched.value("800"), searched.value("100")), (Ok(800.0), Ok(100.0)));
+        for (text, why) in [("4000/s", "no value of clients, such as 2000"), ("5000", "not within the range of the search, 100 to 2000")] {
+            assert!(searched.value(text).unwrap_err().contains(why), "{text}");
+        }
+    }
 }

@@ -117,6 +117,9 @@ pub struct SearchRow {
     pub precision_percent: f64,
     /// Length of the warm-up of each fresh target, ms; 0 for none.
     pub warm_up_ms: u64,
+    /// The limit that was asked for: less is a failure. Null where any was good.
+    #[serde(default)] // absent in older folders
+    pub at_least: Option<f64>,
 }
 
 /// A limit, and the curve that led to it.

@@ -54,7 +54,7 @@ pub(crate) fn found() -> Search {
         status: "completed".to_owned(),
         verdict: Conclusion { result: "pass".to_owned(), reasons: Vec::new() },
         vary: vec![VaryRow { key: "clients.page.arrive.rate".to_owned(), unit: "per_s".to_owned(), low: 250.0, high: 8_000.0 }],
-        search: SearchRow { steps_max: 30, repeats: 3, precision_percent: 5.0, warm_up_ms: 500 },
+        search: SearchRow { steps_max: 30, repeats: 3, precision_percent: 5.0, warm_up_ms: 500, at_least: None },
         throughput: "opened".to_owned(),
         latency: "opening_handshake".to_owned(),
         expect: vec!["opening_handshake p99 < 250ms".to_owned()],
