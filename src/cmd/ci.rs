@@ -134,6 +134,19 @@ impl<'a> CiOutput<'a> {
     }
 }
 
+/// Refuses a folder for both: each has a `report.md` of its own.
+///
+/// # Errors
+/// They are one.
+pub(super) fn check_folders(out: Option<&Path>, args: &CiArgs) -> anyhow::Result<()> {
+    match (out, &args.report_dir) {
+        (Some(out), Some(folder)) if out.components().eq(folder.components()) => {
+            Err(exit::Usage("--out and --report-dir name the same folder: name two".to_owned()).into())
+        }
+        _ => Ok(()),
+    }
+}
+
 /// What CI services are told of a run.
 pub(super) fn told(plan: &Plan, summary: Summary, manifest: &Manifest, folder: &Path) -> CiRun {
     let place = |place: &ScenarioPlace| ScenarioPlace { file: in_repository(&place.file), ..place.clone() };

@@ -3,7 +3,7 @@
 mod once;
 mod series;
 
-use super::ci::CiOutput;
+use super::ci::{CiOutput, check_folders};
 use super::console;
 use super::execute::needs_yes;
 use super::exit;
@@ -18,6 +18,7 @@ use once::run_once;
 /// # Errors
 /// The scenario is wrong, the run could not begin, or its results could not be written.
 pub fn main(args: &Run) -> anyhow::Result<u8> {
+    check_folders(args.output.out.as_deref(), &args.ci.verdict)?;
     let mut ci = CiOutput::begin(&args.ci.verdict, args.ci.history.as_deref(), args.scenario.as_deref().unwrap_or("default"));
     let done = run(args, &mut ci);
     if args.dry_run { ci.finish_dry(done) } else { ci.finish(done) }

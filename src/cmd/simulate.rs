@@ -3,7 +3,7 @@
 
 pub mod map;
 
-use super::ci::{self, CiOutput};
+use super::ci::{self, CiOutput, check_folders};
 use super::console;
 use super::console::command_line;
 use super::execute::print_summary;
@@ -40,6 +40,7 @@ pub fn main(args: &Simulate) -> anyhow::Result<u8> {
     if !args.vary.is_empty() {
         return map::main(args);
     }
+    check_folders(args.output.out.as_deref(), &args.ci.verdict)?;
     let mut ci = CiOutput::begin(&args.ci.verdict, args.ci.history.as_deref(), &args.scenario);
     let done = simulate_scenario(args, &mut ci);
     if args.dry_run { ci.finish_dry(done) } else { ci.finish(done) }

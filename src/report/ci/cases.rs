@@ -104,9 +104,9 @@ fn of_run(scenario: &str, run: &CiRun, several: bool) -> CiSuite {
     let result = Outcome::parse(&verdict.result);
     if result == Outcome::Inconclusive && !doubts.is_empty() {
         cases.insert(0, whole(&format!("the run can be judged{end}"), CaseResult::Broken, doubts.join("; ")));
-    } else if cases.is_empty() {
+    } else if verdict.expectations.is_empty() {
         let why = if doubts.is_empty() { UNCHECKED.to_owned() } else { doubts.join("; ") };
-        cases.push(whole(&format!("the run is judged{end}"), CaseResult::Unknown, why));
+        cases.insert(0, whole(&format!("the run is judged{end}"), CaseResult::Unknown, why));
     }
     CiSuite {
         name: format!("closestorm {scenario}{end}"),
@@ -153,7 +153,7 @@ fn of_seed(row: &RunRow, end: &str) -> CiCase {
 
 fn of_comparison(report: &CiReport, comparison: &RunComparison) -> CiSuite {
     let doubts = comparison_doubts(comparison);
-    let mut cases: Vec<CiCase> = comparison.metrics.iter().map(|row| of_metric(report, row, &doubts)).collect();
+    let mut cases: Vec<CiCase> = comparison.metrics.iter().map(|row| of_metric(report, comparison, row)).collect();
     if !doubts.is_empty() || cases.is_empty() {
         let why = if doubts.is_empty() { comparison.answer.clone() } else { doubts.join("; ") };
         cases.insert(0, whole("the runs can be compared", CaseResult::Broken, why));
@@ -179,8 +179,9 @@ pub(super) fn comparison_doubts(comparison: &RunComparison) -> Vec<&str> {
     if comparison.result == "inconclusive" { reasons.collect() } else { Vec::new() }
 }
 
-fn of_metric(report: &CiReport, row: &ComparedMetric, doubts: &[&str]) -> CiCase {
-    let result = metric_result(row, !doubts.is_empty());
+fn of_metric(report: &CiReport, comparison: &RunComparison, row: &ComparedMetric) -> CiCase {
+    let doubts = comparison_doubts(comparison);
+    let result = metric_result(row, comparison);
     let place = report.runs.iter().find_map(|run| {
         let at = run.measured.iter().position(|measured| *measured == row.metric)?;
         run.places.get(at).cloned().flatten()
@@ -193,18 +194,20 @@ fn of_metric(report: &CiReport, row: &ComparedMetric, doubts: &[&str]) -> CiCase
         MetricResult::NoData => row.note.clone().unwrap_or_else(|| "no data".to_owned()),
         MetricResult::Worse => format!("worse: {values}"),
         MetricResult::PerhapsWorse => format!("may be worse: {values}"),
+        _ if comparison.weak => format!("one to three runs on a side cannot show a regression: {values}"),
         MetricResult::Better | MetricResult::PerhapsBetter => format!("better, or no change: {values}"),
         MetricResult::Same | MetricResult::Changed => format!("not worse: {values}"),
     };
     CiCase { name: format!("{} is not worse", row.metric), result, message, place }
 }
 
-/// What became of a metric of a comparison that may be `doubtful` as a whole.
-pub(super) fn metric_result(row: &ComparedMetric, doubtful: bool) -> CaseResult {
+/// What became of a metric. Where a comparison as a whole is doubtful, or has too few runs ever to show a regression, nothing held.
+pub(super) fn metric_result(row: &ComparedMetric, comparison: &RunComparison) -> CaseResult {
     match row.result {
-        _ if doubtful => CaseResult::Unknown,
+        _ if !comparison_doubts(comparison).is_empty() => CaseResult::Unknown,
         MetricResult::Worse => CaseResult::Crossed,
         MetricResult::PerhapsWorse | MetricResult::NoData => CaseResult::Unknown,
+        _ if comparison.weak => CaseResult::Unknown,
         MetricResult::Same | MetricResult::PerhapsBetter | MetricResult::Better | MetricResult::Changed => CaseResult::Held,
     }
 }

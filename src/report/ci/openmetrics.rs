@@ -3,7 +3,7 @@
 //! GitLab keeps values as text and shows what changed, so there are few of them, with three digits. What is not known is NaN: no data is not
 //! a pass, and a series that vanishes would be taken for one.
 
-use super::cases::{CaseResult, comparison_doubts, doubts, known, metric_result, result_of};
+use super::cases::{CaseResult, doubts, known, metric_result, result_of};
 use super::record::{CiReport, CiRun};
 use crate::results::record::ExpectationRow;
 use crate::text::printable;
@@ -133,10 +133,8 @@ fn reconnects(report: &CiReport) -> Vec<(String, f64)> {
 
 fn compared(report: &CiReport) -> Vec<(String, f64)> {
     let Some(comparison) = &report.comparison else { return Vec::new() };
-    let doubtful = !comparison_doubts(comparison).is_empty();
-    let sample = |row: &_| metric_result(row, doubtful);
     let labels = |metric: &str| format!("{},{}", label("scenario", &report.scenario), label("metric", metric));
-    comparison.metrics.iter().map(|row| (labels(&row.metric), held(sample(row)))).collect()
+    comparison.metrics.iter().map(|row| (labels(&row.metric), held(metric_result(row, comparison)))).collect()
 }
 
 fn held(result: CaseResult) -> f64 {
