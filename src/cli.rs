@@ -217,6 +217,28 @@ pub struct Output {
     pub allow_inconclusive: bool,
 }
 
+/// Files for CI services.
+#[derive(Clone, Debug, Default, Args)]
+pub struct CiArgs {
+    /// Write the verdict as JUnit XML: a test case for each expectation.
+    #[arg(long, value_name = "PATH")]
+    pub junit: Option<PathBuf>,
+    /// Folder for what CI services read: junit.xml, metrics.prom (OpenMetrics), bmf.json (Bencher) and report.md.
+    #[arg(long, value_name = "DIR")]
+    pub report_dir: Option<PathBuf>,
+}
+
+/// Files for CI services that show how runs change with time.
+#[derive(Clone, Debug, Default, Args)]
+pub struct CiRunArgs {
+    /// Files of the verdict.
+    #[command(flatten)]
+    pub verdict: CiArgs,
+    /// Append a row for each run to this CSV file, for tools that look for a change, as Otava. A new file gets a header.
+    #[arg(long, value_name = "PATH", conflicts_with = "dry_run")]
+    pub history: Option<PathBuf>,
+}
+
 /// How much load a target may get.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct AllowedLoad {
@@ -288,6 +310,9 @@ pub struct Run {
     /// Which events to write to events.csv.
     #[arg(long, value_enum, default_value_t, value_name = "WHICH")]
     pub events: Events,
+    /// Files for CI services.
+    #[command(flatten)]
+    pub ci: CiRunArgs,
 }
 
 /// Arguments of `simulate`.
@@ -329,6 +354,9 @@ pub struct Simulate {
     /// Print the plan without simulating it.
     #[arg(long)]
     pub dry_run: bool,
+    /// Files for CI services; not of a map.
+    #[command(flatten)]
+    pub ci: CiRunArgs,
 }
 
 /// Arguments of `capacity`.
@@ -617,6 +645,9 @@ pub struct Compare {
     /// Exit with 0 instead of 3 if the result is inconclusive.
     #[arg(long)]
     pub allow_inconclusive: bool,
+    /// Files for CI services.
+    #[command(flatten)]
+    pub ci: CiArgs,
 }
 
 /// How a comparison is printed.

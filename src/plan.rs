@@ -48,6 +48,15 @@ pub struct AuthorAnswer {
     pub fail: String,
 }
 
+/// A line of a file that a scenario was read from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ScenarioPlace {
+    /// As the user named it.
+    pub file: String,
+    /// From 1.
+    pub line: usize,
+}
+
 /// A run, complete.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -73,6 +82,8 @@ pub struct Plan {
     pub faults: Vec<Fault>,
     /// In the order of the scenario.
     pub expectations: Vec<Expectation>,
+    /// Where each of them stands; `None` where that is in no file, as in a bundled scenario or behind `--set`.
+    pub expected_at: Vec<Option<ScenarioPlace>>,
     /// The scenario as resolved, TOML; stored with the run, so without secrets.
     pub resolved: String,
     /// The same with secrets, and with variables by name: for processes of this run, which are told what these hold.

@@ -111,14 +111,19 @@ fn saturation(evidence: &Evidence, expectations: &[Expectation]) -> Option<Strin
     lateness::in_words(&lateness::saturated(work, &Feed::of(expectations)))
 }
 
-fn row(expectation: &Expectation, finding: Finding) -> ExpectationRow {
-    let (unit, factor) = match expectation.limit {
+/// The unit of what is observed of an expectation with such a limit, and how many of it are in one of the limit's.
+pub fn unit(limit: Limit) -> (&'static str, f64) {
+    match limit {
         Limit::Micros(_) => ("us", 1.0),
         Limit::Count(_) => ("count", 1.0),
         Limit::Number(_) => ("messages", 1.0),
         Limit::Share(_) => ("percent", 100.0),
         Limit::PerSecond(_) => ("per_s", 1.0),
-    };
+    }
+}
+
+fn row(expectation: &Expectation, finding: Finding) -> ExpectationRow {
+    let (unit, factor) = unit(expectation.limit);
     ExpectationRow {
         text: expectation.text.clone(),
         observed: finding.observed.map(|observed| observed * factor),

@@ -10,6 +10,7 @@ mod canary;
 mod canary_told;
 mod capacity;
 mod carriers;
+mod ci;
 mod comparisons;
 mod dead_targets;
 mod dialogues;
@@ -135,7 +136,9 @@ impl Place {
         let name = format!(".{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let file = |end: &str| fs::File::create(self.path(&format!("{name}.{end}"))).expect("the folder can be written");
         command.current_dir(self.folder.path()).env("C", env!("CARGO_BIN_EXE_closestorm")).env(MARK, &self.mark);
-        ["CI", "NO_COLOR", "TERM", "COLUMNS"].iter().for_each(|name| _ = command.env_remove(name));
+        ["CI", "GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY", "GITHUB_WORKSPACE", "NO_COLOR", "TERM", "COLUMNS"]
+            .iter()
+            .for_each(|name| _ = command.env_remove(name));
         command.stdin(Stdio::null()).stdout(file("out")).stderr(file("err"));
         Started { child: command.spawn().expect("the program starts"), place: self, name }
     }

@@ -2,6 +2,7 @@
 
 use super::baseline;
 use super::check::stored_plan;
+use super::ci::CiOutput;
 use super::console;
 use super::exit;
 use crate::cli::{Compare, CompareFormat};
@@ -30,12 +31,20 @@ const MOST_RUNS: usize = 100;
 /// # Errors
 /// A run folder cannot be read, or the runs cannot be compared.
 pub fn main(args: &Compare) -> anyhow::Result<u8> {
+    let mut ci = CiOutput::begin(&args.ci, None, "compare");
+    let done = compare_sides(args, &mut ci);
+    ci.finish(done)
+}
+
+fn compare_sides(args: &Compare, ci: &mut CiOutput<'_>) -> anyhow::Result<u8> {
     let base = match &args.baseline {
         Some(name) => vec![baseline::folder(name)?],
         None => args.base.clone(),
     };
     let how = ComparedBy { metric: &args.metric, relative: args.min_effect.0, allow_different: args.allow_different };
     let (base, new, comparison) = compare_folders(&base, &args.new, &how)?;
+    ci.named(&new[0].summary.scenario);
+    ci.comparison(comparison.clone());
     if let Some(out) = &args.out {
         write(out, (&base, &new), &comparison)?;
     }

@@ -37,13 +37,18 @@ pub fn report_error(error: &anyhow::Error) -> u8 {
     // A scenario's errors are whole pages already.
     let text = match error.downcast_ref::<Errors>() {
         Some(errors) => errors.to_string(),
-        None => printable_lines(&secret::hide(&in_words(error))),
+        None => printable_lines(&shown(error)),
     };
     // There is nowhere left to say that stderr is closed.
     let _ = writeln!(io::stderr(), "{text}");
     let refused = matches!(error.downcast_ref(), Some(api::Error::Refused(_)));
     let usage = error.is::<Errors>() || error.is::<Usage>() || refused;
     if usage { USAGE } else { COULD_NOT_RUN }
+}
+
+/// An error with its causes, as a user may see it.
+pub fn shown(error: &anyhow::Error) -> String {
+    secret::hide(&in_words(error))
 }
 
 /// An error with its causes, and the way out where it comes of a limit of open files, wherever that was met.

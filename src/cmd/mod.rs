@@ -5,6 +5,7 @@ mod baseline;
 pub mod calibrate;
 pub mod capacity;
 pub mod check;
+mod ci;
 pub mod compare;
 pub mod console;
 mod dashboard;

@@ -3,6 +3,7 @@
 mod once;
 mod series;
 
+use super::ci::{CiOutput, check_folders};
 use super::console;
 use super::execute::needs_yes;
 use super::exit;
@@ -17,6 +18,13 @@ use once::run_once;
 /// # Errors
 /// The scenario is wrong, the run could not begin, or its results could not be written.
 pub fn main(args: &Run) -> anyhow::Result<u8> {
+    check_folders(args.output.out.as_deref(), &args.ci.verdict)?;
+    let mut ci = CiOutput::begin(&args.ci.verdict, args.ci.history.as_deref(), args.scenario.as_deref().unwrap_or("default"));
+    let done = run(args, &mut ci);
+    if args.dry_run { ci.finish_dry(done) } else { ci.finish(done) }
+}
+
+fn run(args: &Run, ci: &mut CiOutput<'_>) -> anyhow::Result<u8> {
     let mut plan = console::load(args.scenario.as_deref(), &args.changes)?;
     plan.limits = args.load.limits();
     if args.dry_run {
@@ -25,10 +33,13 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
         console::print(&format!("{}{note}", plan.dry_run()))?;
         return Ok(exit::OK);
     }
+    ci.plan(&plan)?;
     let listen = || Stop::listen().context("cannot listen for signals");
     if args.is_series() {
-        series::run_series(args, &plan, &listen()?)
+        series::run_series(args, &plan, &listen()?, ci)
     } else {
-        Ok(run_once(args, plan, args.output.out.as_deref(), &listen()?)?.code)
+        let end = run_once(args, plan, args.output.out.as_deref(), &listen()?)?;
+        ci.runs(end.told);
+        Ok(end.code)
     }
 }

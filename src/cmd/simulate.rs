@@ -3,6 +3,7 @@
 
 pub mod map;
 
+use super::ci::{self, CiOutput, check_folders};
 use super::console;
 use super::console::command_line;
 use super::execute::print_summary;
@@ -15,6 +16,7 @@ use crate::metrics::{Results, Status};
 use crate::panics;
 use crate::plan::{Model, Plan};
 use crate::report;
+use crate::report::ci::CiRun;
 use crate::results::bands::{Bands, Curves, seeds_kept};
 use crate::results::evidence::Evidence;
 use crate::results::folder::Folder;
@@ -38,6 +40,13 @@ pub fn main(args: &Simulate) -> anyhow::Result<u8> {
     if !args.vary.is_empty() {
         return map::main(args);
     }
+    check_folders(args.output.out.as_deref(), &args.ci.verdict)?;
+    let mut ci = CiOutput::begin(&args.ci.verdict, args.ci.history.as_deref(), &args.scenario);
+    let done = simulate_scenario(args, &mut ci);
+    if args.dry_run { ci.finish_dry(done) } else { ci.finish(done) }
+}
+
+fn simulate_scenario(args: &Simulate, ci: &mut CiOutput<'_>) -> anyhow::Result<u8> {
     let mut plan = console::load(Some(&args.scenario), &args.changes)?;
     plan.all_events = args.events == Events::Full;
     let model = api::model(&plan)?;
@@ -46,6 +55,7 @@ pub fn main(args: &Simulate) -> anyhow::Result<u8> {
         console::print(&plan.dry_run())?;
         return Ok(exit::OK);
     }
+    ci.plan(&plan)?;
     let stop = Stop::listen().context("cannot listen for signals")?;
     let manifest = manifest::of(command_line(), &plan);
     let default = || manifest::default_folder(&plan.name, &manifest);
@@ -78,6 +88,8 @@ pub fn main(args: &Simulate) -> anyhow::Result<u8> {
             console::print(&report::where_next(&summary, &dir))?;
         }
     }
+    let seeds = all.map_or_else(Vec::new, |seeds| seeds.rows);
+    ci.runs(Some(CiRun { seeds, ..ci::told(&plan, summary, &manifest, &dir) }));
     results.check_ledger().context("the counts are inconsistent: this is a bug in closestorm, please report it with the run folder")?;
     Ok(signalled.unwrap_or_else(|| exit::allowed(exit_code(&verdict), args.output.allow_inconclusive)))
 }

@@ -42,6 +42,7 @@ pub fn main(args: Validate) -> anyhow::Result<u8> {
                 let word = if count == 1 { "error" } else { "errors" };
                 // A closed stderr leaves the exit code to tell.
                 let _ = writeln!(std::io::stderr(), "{errors}\n\n{shown}: {count} {word}\n");
+                super::ci::annotate(&errors);
             }
         }
     }

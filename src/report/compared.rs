@@ -37,6 +37,13 @@ pub fn terminal(comparison: &RunComparison, width: usize, colour: bool) -> Strin
 
 /// The comparison as Markdown, for a pull request. `chart`: name of a picture beside it, and its title.
 pub fn markdown(comparison: &RunComparison, chart: Option<(&'static str, &str)>) -> String {
+    let mut blocks = blocks(comparison);
+    blocks.extend(chart.map(|(name, _)| Block::Chart(name)));
+    text::page("Comparison of runs", &blocks, &|_| chart.map_or_else(String::new, |(_, title)| title.to_owned()))
+}
+
+/// What a report says of a comparison.
+pub(super) fn blocks(comparison: &RunComparison) -> Vec<Block> {
     let mut table = Table::new(2, &["", "Metric", "Base", "New", "Change", "95 % interval", "p (Holm)"]);
     for row in &comparison.metrics {
         let cells = [mark(row.result).to_owned(), row.metric.clone(), middle(row, row.base_median), middle(row, row.new_median)];
@@ -44,15 +51,12 @@ pub fn markdown(comparison: &RunComparison, chart: Option<(&'static str, &str)>)
         table.rows.push(cells.into_iter().chain(change).collect());
     }
     let sides = [("Base", side(&comparison.base)), ("New", side(&comparison.new))].map(|(what, value)| (what.to_owned(), value));
-    let mut blocks = vec![
+    vec![
         Block::Verdict { result: verdict(comparison).to_owned(), text: comparison.answer.clone() },
         Block::Figures(sides.into()),
         Block::Table(table),
-    ];
-    let points = [details(comparison), notes(comparison)].concat();
-    blocks.push(Block::List(points));
-    blocks.extend(chart.map(|(name, _)| Block::Chart(name)));
-    text::page("Comparison of runs", &blocks, &|_| chart.map_or_else(String::new, |(_, title)| title.to_owned()))
+        Block::List([details(comparison), notes(comparison)].concat()),
+    ]
 }
 
 /// In the words of a verdict, for its mark and colour.

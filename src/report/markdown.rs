@@ -73,7 +73,7 @@ fn escape(text: &str) -> String {
             // GitHub looks for names, numbers of issues and addresses of pages after all markup is read: a comment keeps them apart.
             '@' | '#' => out.extend([c.to_string().as_str(), APART]),
             ':' | '.' if is_before_link(&text[..at], c) => out.extend([c.to_string().as_str(), APART]),
-            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '~' | '&' | '!' => out.extend(['\\', c]),
+            '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '|' | '~' | '&' | '!' | '$' => out.extend(['\\', c]),
             c => out.push(c),
         }
     }

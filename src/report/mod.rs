@@ -4,6 +4,7 @@
 //! and writes itself. Each begins with the command that makes the run again.
 
 pub mod capacity;
+pub mod ci;
 pub mod compared;
 mod content;
 mod document;

@@ -1,5 +1,6 @@
 //! What is wrong with a scenario: collected while reading, rendered like a compiler's messages. Nothing here knows a key.
 
+use crate::plan::ScenarioPlace;
 use crate::secret::{Holder, Secrets, mask};
 use crate::text::{printable, printable_in_place, printable_lines};
 use crate::units::nearest;
@@ -19,6 +20,8 @@ pub(super) struct Origin {
     pub(super) text: String,
     /// Nothing of the text is shown: it may be none of the user's.
     foreign: bool,
+    /// The name is the path of a file.
+    is_file: bool,
 }
 
 /// A position: which text, which bytes of it.
@@ -102,12 +105,25 @@ impl Sink {
 
     /// Adds a text; the number goes into [`At`].
     pub(super) fn origin(&self, name: impl Into<String>, text: impl Into<String>) -> usize {
-        self.add(Origin { name: name.into(), text: text.into(), foreign: false })
+        self.add(Origin { name: name.into(), text: text.into(), foreign: false, is_file: false })
+    }
+
+    /// Adds the text of a scenario; `is_file`: its name is the path of a file. `foreign` as in [`Sink::foreign_origin`].
+    pub(super) fn scenario_origin(&self, name: impl Into<String>, text: impl Into<String>, foreign: bool, is_file: bool) -> usize {
+        self.add(Origin { name: name.into(), text: text.into(), foreign, is_file })
+    }
+
+    /// Where a position is, if it is in a file.
+    pub(super) fn place(&self, at: &At) -> Option<ScenarioPlace> {
+        let origins = self.origins.borrow();
+        let origin = &origins[at.origin];
+        let place = || ScenarioPlace { file: origin.name.clone(), line: line_and_column(&origin.text, at).0 };
+        origin.is_file.then(place)
     }
 
     /// Adds a text of which no error may show anything but a place.
     pub(super) fn foreign_origin(&self, name: impl Into<String>, text: impl Into<String>) -> usize {
-        self.add(Origin { name: name.into(), text: text.into(), foreign: true })
+        self.add(Origin { name: name.into(), text: text.into(), foreign: true, is_file: false })
     }
 
     fn add(&self, origin: Origin) -> usize {
@@ -170,9 +186,27 @@ impl Errors {
 
     /// Line and column, from 1.
     fn place(&self, at: &At) -> (usize, usize) {
-        let before = &self.origins[at.origin].text[..at.start];
-        let line = before.rfind('\n').map_or(0, |newline| newline + 1);
-        (before.matches('\n').count() + 1, before[line..].chars().count() + 1)
+        line_and_column(&self.origins[at.origin].text, at)
+    }
+
+    /// Each in one line, without secrets, and where it is if that is in a file: for CI services.
+    pub fn in_lines(&self) -> Vec<(String, Option<ScenarioPlace>)> {
+        let line = |one: &Diagnostic| {
+            let origin = one.at.as_ref().map(|at| (&self.origins[at.origin], self.place(at)));
+            let text = match &origin {
+                Some((origin, (line, column))) if origin.foreign => {
+                    format!("{}:{line}:{column}: this is wrong in a file that the scenario names", origin.name)
+                }
+                _ => {
+                    let words = std::iter::once(&one.title).chain(Some(&one.label).filter(|label| !label.is_empty())).chain(&one.help);
+                    words.map(String::as_str).collect::<Vec<_>>().join("; ")
+                }
+            };
+            let place =
+                origin.filter(|(origin, _)| origin.is_file).map(|(origin, (line, _))| ScenarioPlace { file: origin.name.clone(), line });
+            (printable(&self.secrets.hide(&mask(Holder::Text, &text))), place)
+        };
+        self.list.iter().take(SHOWN).map(line).collect()
     }
 
     /// Title, line and column of each, 1-based; 0 where there is no text. For tests and for machines.
@@ -180,6 +214,13 @@ impl Errors {
         let summary = |one: &'_ Diagnostic| one.at.as_ref().map_or((0, 0), |at| self.place(at));
         self.list.iter().map(|one| (one.title.as_str(), summary(one).0, summary(one).1)).collect()
     }
+}
+
+/// Line and column of a position, from 1.
+fn line_and_column(text: &str, at: &At) -> (usize, usize) {
+    let before = &text[..at.start];
+    let line = before.rfind('\n').map_or(0, |newline| newline + 1);
+    (before.matches('\n').count() + 1, before[line..].chars().count() + 1)
 }
 
 impl fmt::Display for Errors {

@@ -36,7 +36,7 @@ use crate::address::{self, Address};
 use crate::event::CLIENTS_MAX;
 use crate::expect::{Expectation, Names};
 use crate::files::{read_named, read_regular};
-use crate::plan::{AuthorAnswer, Cohort, LoadLimits, Plan, SENTENCE_ENDS};
+use crate::plan::{AuthorAnswer, Cohort, LoadLimits, Plan, SENTENCE_ENDS, ScenarioPlace};
 use crate::secret::Secrets;
 use crate::seed::Seed;
 use crate::template::Name;
@@ -218,7 +218,7 @@ fn read(source: &Source, trust: &ScenarioTrust, variables: Variables<'_>, sink: 
             return None;
         }
     };
-    let origin = sink.origin(name, text.clone());
+    let origin = sink.scenario_origin(name, text.clone(), false, matches!(source, Source::File(_)));
     let mut tree = tree::parse(origin, &text, variables, sink);
     let Some(extends) = tree.remove("extends") else { return Some(tree) };
     let TomlValue::Text(base) = &extends.node.value else {
@@ -233,7 +233,7 @@ fn read(source: &Source, trust: &ScenarioTrust, variables: Variables<'_>, sink: 
     };
     // It may be any file of this machine: what is wrong with it is said by place only. Bundled ones are public.
     let public = BUNDLED.iter().any(|bundled| bundled.text == text);
-    let origin = if public { sink.origin(name, text.clone()) } else { sink.foreign_origin(name, text.clone()) };
+    let origin = sink.scenario_origin(name, text.clone(), !public, !public);
     let mut merged = tree::parse(origin, &text, variables, sink);
     if let Some(second) = merged.remove("extends") {
         sink.push(Diagnostic::new(&second.at, "`extends` goes one level", "this scenario uses `extends` itself").help(
@@ -360,7 +360,8 @@ fn build(tree: &Node, source: &Source, recorded: bool, sink: &Sink) -> Option<Pl
     let causes: Vec<_> = scripts().flat_map(|script| script.causes()).collect();
     let errors: Vec<_> = scripts().flat_map(|script| script.errors()).map(str::to_owned).collect();
     let names = Names { cohorts: &names.0, faults: &names.1, causes: &causes, errors: &errors };
-    let expectations = expectations(&top, names, duration, whole, recorded);
+    let (expectations, expected_at) = expectations(&top, names, duration, whole, recorded).into_iter().unzip();
+    let expectations: Vec<Expectation> = expectations;
     notices.extend(expectations.iter().filter_map(|expectation| expectation.beyond(duration)));
     Some(Plan {
         name: name(source),
@@ -374,6 +375,7 @@ fn build(tree: &Node, source: &Source, recorded: bool, sink: &Sink) -> Option<Pl
         cohorts,
         faults,
         expectations,
+        expected_at,
         resolved: String::new(),
         whole: String::new(),
         secrets: Secrets::default(),
@@ -410,8 +412,14 @@ fn answer(top: &Reader<'_>) -> Option<AuthorAnswer> {
     Some(AuthorAnswer { pass: pass?, fail: fail? })
 }
 
-/// Reads `expect`, of a run of this length. `whole`: all names are known; `recorded` as in [`Overrides`].
-fn expectations(top: &Reader<'_>, names: Names<'_>, run: Duration, whole: bool, recorded: bool) -> Vec<Expectation> {
+/// Reads `expect`, of a run of this length, with the places of the expectations. `whole`: all names are known; `recorded` as in [`Overrides`].
+fn expectations(
+    top: &Reader<'_>,
+    names: Names<'_>,
+    run: Duration,
+    whole: bool,
+    recorded: bool,
+) -> Vec<(Expectation, Option<ScenarioPlace>)> {
     let mut parsed = Vec::new();
     for (text, at) in top.texts("expect") {
         match Expectation::parse_as(text, names, recorded) {
@@ -428,7 +436,7 @@ fn expectations(top: &Reader<'_>, names: Names<'_>, run: Duration, whole: bool, 
                             .help("begin the window before the end of the run, or lengthen `duration`"),
                     );
                 }
-                parsed.push(expectation);
+                parsed.push((expectation, top.sink.place(at)));
             }
             Err(problems) => problems.into_iter().filter(|problem| whole || !problem.is_name()).for_each(|problem| {
                 let place = top.sink.inside(at, text, &problem.at);

@@ -1,5 +1,6 @@
 //! One run, from its plan to its folder.
 
+use super::super::ci;
 use super::super::console;
 use super::super::execute::{check_programs, check_remote_limits, print_result, print_summary, run_and_judge, was_stopped};
 use super::super::exit;
@@ -10,6 +11,7 @@ use crate::cli::{Events, Run};
 use crate::metrics::{Results, Status};
 use crate::panics;
 use crate::plan::{Plan, Shard, Target};
+use crate::report::ci::CiRun;
 use crate::results::folder::{Folder, FolderError};
 use crate::results::record::{Manifest, Verdict};
 use crate::results::shard::Header;
@@ -30,6 +32,8 @@ pub(super) struct RunEnd {
     pub(super) code: u8,
     /// What was written; `None` if nothing was measured.
     pub(super) folder: Option<PathBuf>,
+    /// What CI services are told; `None` as above.
+    pub(super) told: Option<CiRun>,
 }
 
 fn show(args: &Run) -> ShowProgress {
@@ -64,7 +68,7 @@ pub(super) fn run_once(args: &Run, mut plan: Plan, out: Option<&Path>, stop: &St
             return match stop.code().filter(|_| was_stopped(&error)) {
                 Some(code) => {
                     exit::report_error(&error);
-                    Ok(RunEnd { code, folder: None })
+                    Ok(RunEnd { code, folder: None, told: None })
                 }
                 None => Err(error),
             };
@@ -93,7 +97,7 @@ pub(super) fn run_once(args: &Run, mut plan: Plan, out: Option<&Path>, stop: &St
     anyhow::ensure!(!results.unreliable.iter().any(|why| why == panics::BUG), "{}", panics::BUG);
     results.check_ledger().context("the counts are inconsistent: this is a bug in closestorm, please report it with the run folder")?;
     let code = signalled.unwrap_or_else(|| exit::allowed(exit_code(&verdict), args.output.allow_inconclusive));
-    Ok(RunEnd { code, folder: Some(dir) })
+    Ok(RunEnd { code, told: Some(ci::told(&plan, summary, &manifest, &dir)), folder: Some(dir) })
 }
 
 /// The verdict of a run that was not saved: where nobody can read its data again it is no pass.

@@ -1,5 +1,6 @@
 //! Several runs of a scenario: repeated, kept as a baseline, in turns with another server, compared.
 
+use super::super::ci::CiOutput;
 use super::super::compare::{ComparedBy, check_base, compare_folders, print};
 use super::super::console::load_changed;
 use super::super::signals::Stop;
@@ -19,12 +20,12 @@ const RELATIVE: f64 = 0.05;
 ///
 /// # Errors
 /// A run could not begin, or something could not be written.
-pub(super) fn run_series(args: &Run, plan: &Plan, stop: &Stop) -> anyhow::Result<u8> {
+pub(super) fn run_series(args: &Run, plan: &Plan, stop: &Stop, ci: &mut CiOutput<'_>) -> anyhow::Result<u8> {
     let against = args.against.as_deref().map(|text| Against::of(text, plan)).transpose()?;
     if let Some(Against::Folder(folder)) = &against {
         check_base(folder, &plan.resolved)?;
     }
-    let mut series = RunSeries { args, stop, first_seed: plan.seed.0, code: exit::OK, base: Vec::new(), new: Vec::new() };
+    let mut series = RunSeries { args, stop, ci, first_seed: plan.seed.0, code: exit::OK, base: Vec::new(), new: Vec::new() };
     for number in 1..=args.repeat {
         // Base, new, new, base: what drifts with time falls on both alike.
         let mut turns = [RunTurn::Base, RunTurn::New];
@@ -52,6 +53,7 @@ pub(super) fn run_series(args: &Run, plan: &Plan, stop: &Stop) -> anyhow::Result
         if !args.output.quiet {
             print(&comparison, if args.output.format == Format::Json { CompareFormat::Json } else { CompareFormat::Text })?;
         }
+        series.ci.comparison(comparison.clone());
         series.code = worst(series.code, exit::allowed(comparison.exit_code, args.output.allow_inconclusive));
     }
     if let Some(name) = &args.save_baseline {
@@ -118,9 +120,10 @@ impl Against {
 }
 
 /// Runs so far.
-struct RunSeries<'a> {
+struct RunSeries<'a, 'b> {
     args: &'a Run,
     stop: &'a Stop,
+    ci: &'a mut CiOutput<'b>,
     first_seed: u64,
     /// The worst of the new runs.
     code: u8,
@@ -128,7 +131,7 @@ struct RunSeries<'a> {
     new: Vec<PathBuf>,
 }
 
-impl RunSeries<'_> {
+impl RunSeries<'_, '_> {
     /// One more run; an exit code if all is over, because of a signal.
     fn run(&mut self, turn: RunTurn, number: u32, change: Option<&String>, sides: bool) -> anyhow::Result<Option<u8>> {
         let mut overrides: Overrides = self.args.changes.overrides();
@@ -141,7 +144,10 @@ impl RunSeries<'_> {
             (RunTurn::Base, _) => out.join("base").join(number.to_string()),
             (RunTurn::New, true) => out.join("new").join(number.to_string()),
         });
-        let RunEnd { code, folder } = run_once(self.args, plan, out.as_deref(), self.stop)?;
+        let RunEnd { code, folder, told } = run_once(self.args, plan, out.as_deref(), self.stop)?;
+        if turn == RunTurn::New {
+            self.ci.runs(told);
+        }
         let Some(folder) = folder.filter(|_| self.stop.code().is_none()) else { return Ok(Some(self.stop.code().unwrap_or(code))) };
         match turn {
             RunTurn::Base => self.base.push(folder),
