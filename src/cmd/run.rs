@@ -2,6 +2,7 @@
 
 mod once;
 mod series;
+mod source;
 
 use super::console;
 use super::execute::needs_yes;
@@ -11,13 +12,16 @@ use crate::api::check_instances;
 use crate::cli::Run;
 use anyhow::Context;
 use once::run_once;
+use source::RunSource;
 
 /// Runs a scenario, once or several times, or prints its plan with `--dry-run`.
 ///
 /// # Errors
 /// The scenario is wrong, the run could not begin, or its results could not be written.
 pub fn main(args: &Run) -> anyhow::Result<u8> {
-    let mut plan = console::load(args.scenario.as_deref(), &args.changes)?;
+    let source = RunSource::of(args)?;
+    let mut plan = source.load(&args.changes.overrides())?;
+    source.tell(args)?;
     plan.limits = args.load.limits();
     if args.dry_run {
         check_instances(&plan)?;
@@ -27,7 +31,7 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
     }
     let listen = || Stop::listen().context("cannot listen for signals");
     if args.is_series() {
-        series::run_series(args, &plan, &listen()?)
+        series::run_series(args, &source, &plan, &listen()?)
     } else {
         Ok(run_once(args, plan, args.output.out.as_deref(), &listen()?)?.code)
     }

@@ -10,6 +10,7 @@ mod diagnostic;
 mod dialogue;
 mod dialogue_keys;
 mod faults;
+mod from_url;
 pub mod keys;
 mod model;
 mod model_keys;
@@ -17,6 +18,7 @@ mod proxied;
 mod reader;
 mod readiness;
 mod reconnect;
+mod schema;
 mod section;
 mod stages;
 mod stored;
@@ -28,7 +30,9 @@ mod trust;
 
 pub use bundled::{BUNDLED, Bundled, PROGRAMS, bundled};
 pub use diagnostic::Errors;
+pub use from_url::{MadeScenario, UrlScenario};
 pub use proxied::proxied_faults;
+pub use schema::json_schema;
 pub use stored::shown_set;
 pub use trust::ScenarioTrust;
 
@@ -37,7 +41,7 @@ use crate::event::CLIENTS_MAX;
 use crate::expect::{Expectation, Names};
 use crate::files::{read_named, read_regular};
 use crate::plan::{AuthorAnswer, Cohort, LoadLimits, Plan, SENTENCE_ENDS};
-use crate::secret::Secrets;
+use crate::secret::{Secrets, mask_address};
 use crate::seed::Seed;
 use crate::template::Name;
 use crate::units::print_duration;
@@ -63,7 +67,7 @@ pub enum Source {
     File(PathBuf),
     /// A scenario that comes with the program, by name.
     Bundled(String),
-    /// A ws:// or wss:// address: ten clients that listen, with the default strategy.
+    /// A ws:// or wss:// address: the scenario of [`UrlScenario`] without options.
     Url(String),
     /// A text that the program made.
     Text {
@@ -92,16 +96,15 @@ pub struct Overrides {
 }
 
 impl Source {
-    /// What a positional argument means: nothing is the bundled `default`, `ws://…` a URL, an existing file or a path that file, anything
-    /// else the bundled scenario of that name.
+    /// What a positional argument means: nothing is the bundled `default`, an existing file or a path that file, `ws://…`, `http://…` and
+    /// `host:port` a URL, anything else the bundled scenario of that name.
     pub fn of(argument: Option<&str>) -> Source {
-        match argument {
-            None => Source::Bundled("default".to_owned()),
-            Some(url) if address::is_meant(url) => Source::Url(url.to_owned()),
-            Some(path) => match bundled(path) {
-                Some(bundled) if !Path::new(path).exists() => Source::Bundled(bundled.name.to_owned()),
-                _ => Source::File(PathBuf::from(path)),
-            },
+        let Some(word) = argument else { return Source::Bundled("default".to_owned()) };
+        let is_there = || Path::new(word).exists();
+        match (address::of_word(word), bundled(word)) {
+            (Some(url), _) if word.contains("://") || !is_there() => Source::Url(url),
+            (None, Some(bundled)) if !is_there() => Source::Bundled(bundled.name.to_owned()),
+            _ => Source::File(PathBuf::from(word)),
         }
     }
 }
@@ -214,7 +217,9 @@ fn read(source: &Source, trust: &ScenarioTrust, variables: Variables<'_>, sink: 
         Err((name, why)) => {
             let stem = Path::new(&name).file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let names = BUNDLED.iter().map(|bundled| bundled.name);
-            sink.push(Diagnostic::bare(format!("cannot read the scenario {name}: {why}")).suggest(&stem, names, "bundled scenarios"));
+            let cannot = Diagnostic::bare(format!("cannot read the scenario {name}: {why}"));
+            let url = address::perhaps(&name).map(|url| format!("of a server write the URL: {}", mask_address(&url)));
+            sink.push(url.into_iter().fold(cannot, Diagnostic::help).suggest(&stem, names, "bundled scenarios"));
             return None;
         }
     };
@@ -270,7 +275,7 @@ fn utf8(read: std::io::Result<Vec<u8>>, name: String) -> Result<(String, String)
 /// Name and text of a scenario; on failure its name and why.
 fn text(source: &Source) -> Result<(String, String), (String, String)> {
     match source {
-        Source::Url(url) => Ok((url.clone(), url_scenario(url))),
+        Source::Url(url) => Ok((url.clone(), UrlScenario::of(url).text())),
         Source::Text { name, text } => Ok((name.clone(), text.clone())),
         Source::Bundled(name) => match bundled(name) {
             Some(found) => Ok((format!("scenarios/{}.toml", found.name), found.text.to_owned())),
@@ -281,15 +286,6 @@ fn text(source: &Source) -> Result<(String, String), (String, String)> {
             utf8(read_named(path), name)
         }
     }
-}
-
-/// The scenario of a bare address.
-fn url_scenario(url: &str) -> String {
-    let url = toml::Value::String(url.to_owned());
-    format!(
-        "question = \"How does this server treat a handful of clients that listen?\"\n\n[target.url]\naddress = {url}\n\n\
-         [clients.default]\ncount = 10\ntraffic = {{ listen = true }}\n"
-    )
 }
 
 /// Lays the options of the command line over the tree: first each `--set`, then the options that have a name of their own.
