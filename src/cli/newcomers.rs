@@ -103,7 +103,7 @@ pub struct Init {
     #[arg(value_name = "FILE", requires = "question")]
     pub file: Option<PathBuf>,
     /// What the scenario is to answer.
-    #[arg(long, short, value_enum, value_name = "QUESTION")]
+    #[arg(long, value_enum, value_name = "QUESTION")]
     pub question: Option<Question>,
 }
 

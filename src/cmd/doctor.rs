@@ -146,7 +146,11 @@ fn facts() -> anyhow::Result<Vec<Fact>> {
     let raised = if soft < hard { format!(" (soft limit {}, raised for each run)", number::count(soft)) } else { String::new() };
     let files = format!("{} a process{raised}", number::count(hard));
     all.push(if hard < FILES_FEW {
-        low("open files", files, "raise the hard limit: `ulimit -Hn 1048576` as root, LimitNOFILE= of a service, --ulimit nofile= of a container")
+        low(
+            "open files",
+            files,
+            "raise the hard limit: `ulimit -Hn 1048576` as root, LimitNOFILE= of a service, --ulimit nofile= of a container",
+        )
     } else {
         ok("open files", files)
     });
@@ -168,7 +172,11 @@ fn facts() -> anyhow::Result<Vec<Fact>> {
         let total = found.memory.map(|total| format!(" of {}", number::bytes(total))).unwrap_or_default();
         let limited = found.memory_cgroup.filter(|left| *left <= free).map_or("", |_| " (the limit of its cgroup decides)");
         let value = format!("{} free{total}{limited}", number::bytes(free));
-        all.push(if free < 512 << 20 { low("memory", value, "free some, or raise the limit of the container") } else { ok("memory", value) });
+        all.push(if free < 512 << 20 {
+            low("memory", value, "free some, or raise the limit of the container")
+        } else {
+            ok("memory", value)
+        });
     }
     let quota = found.quota.filter(|quota| *quota < found.processors as f64);
     let value = match quota {
@@ -176,7 +184,11 @@ fn facts() -> anyhow::Result<Vec<Fact>> {
         None => counted(found.processors, "processor"),
     };
     all.push(if quota.unwrap_or(found.processors as f64) < 2.0 {
-        low("processors", value, "give it two: with one, clients and a server on this machine wait for each other, and times are the machine's")
+        low(
+            "processors",
+            value,
+            "give it two: with one, clients and a server on this machine wait for each other, and times are the machine's",
+        )
     } else {
         ok("processors", value)
     });
@@ -187,7 +199,12 @@ fn facts() -> anyhow::Result<Vec<Fact>> {
             low("clock", clock, "a faster clock source (tsc or kvm-clock): each reading of this one is a system call")
         });
     }
-    let late = format!("late by {} in the middle, {} at most of {}", number::time(found.late_us.0), number::time(found.late_us.1), machine::TIMERS);
+    let late = format!(
+        "late by {} in the middle, {} at most of {}",
+        number::time(found.late_us.0),
+        number::time(found.late_us.1),
+        machine::TIMERS
+    );
     all.push(if found.late_us.0 > LATE_US { low("timers", late, "let nothing else run on this machine") } else { ok("timers", late) });
     let value = if found.namespaces { "can be made by this user" } else { "cannot be made by this user" };
     all.push(ok("network namespaces", format!("{value}; no kind of fault needs them")));
@@ -204,7 +221,9 @@ fn text(all: &Examination) -> String {
     }
     let LargestRun { embedded, here, elsewhere } = all.largest;
     let _ = writeln!(text, "\nLargest run by files, ports and memory, with idle clients:");
-    for (clients, what) in [(embedded, "with the embedded server"), (here, "with a server on this machine"), (elsewhere, "with a server elsewhere")] {
+    for (clients, what) in
+        [(embedded, "with the embedded server"), (here, "with a server on this machine"), (elsewhere, "with a server elsewhere")]
+    {
         let _ = writeln!(text, "  {:>10} clients  {what}", number::count(clients));
     }
     let _ = writeln!(text, "How fast they may connect and send depends on the processors: a run that is too fast for them says so.");
@@ -212,7 +231,9 @@ fn text(all: &Examination) -> String {
         let clients = counted(fit.clients.into(), "client");
         let _ = match (&fit.why, fit.workers) {
             (Some(why), _) => writeln!(text, "\n{} does not fit: {}", printable(&fit.name), printable(why)),
-            (None, Some(workers)) if workers > 1 => writeln!(text, "\n{} fits: {clients} in {workers} worker processes", printable(&fit.name)),
+            (None, Some(workers)) if workers > 1 => {
+                writeln!(text, "\n{} fits: {clients} in {workers} worker processes", printable(&fit.name))
+            }
             (None, _) => writeln!(text, "\n{} fits: {clients}", printable(&fit.name)),
         };
         for notice in &fit.notices {

@@ -40,7 +40,8 @@ pub fn main(args: &Init) -> anyhow::Result<u8> {
     let name = shown(&file);
     let text = question.scenario();
     let commands: Vec<String> = commands(text).map(|command| command.replace(OWN_NAME, &name)).collect();
-    let text: String = text.lines().map(|line| if line.starts_with('#') { line.replace(OWN_NAME, &name) } else { line.to_owned() } + "\n").collect();
+    let text: String =
+        text.lines().map(|line| if line.starts_with('#') { line.replace(OWN_NAME, &name) } else { line.to_owned() } + "\n").collect();
     let text = format!("#:schema {SCHEMA}\n{text}");
     write_new(&file, &text).with_context(|| format!("cannot write {}", file.display()))?;
     let beside = file.with_file_name(SCHEMA);

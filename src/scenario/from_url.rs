@@ -94,13 +94,15 @@ impl UrlScenario {
     pub fn make(&self) -> MadeScenario {
         let mut secrets = StandIns::default();
         let body = self.written(&mut |holder, what, text| secrets.without_secrets(holder, what, text));
-        let mut text = String::from("# Made by closestorm of a URL and options. Run it again with `closestorm run FILE`; `closestorm validate --keys` lists all keys.\n");
+        let mut text = String::from(
+            "# Made by closestorm of a URL and options. Run it again with `closestorm run FILE`; `closestorm validate --keys` lists all keys.\n",
+        );
         if !secrets.0.is_empty() {
             let names: Vec<_> = secrets.0.keys().map(String::as_str).collect();
             let _ = writeln!(text, "# Secrets are not written here. Set before you run it: {}", names.join(", "));
         }
         // Neither credentials nor a path: they may be secret.
-        let name = Address::parse(&self.address).map(|address| address.authority).unwrap_or_default();
+        let name = Address::parse(&self.address).map_or_else(|_| "URL".to_owned(), |address| address.authority);
         MadeScenario { name, text: text + &body, variables: secrets.0 }
     }
 
@@ -117,7 +119,10 @@ impl UrlScenario {
         line("answer   = { pass = \"Yes\", fail = \"No\" }".to_owned());
         line(format!("duration = \"{duration}\""));
         line(format!("seed     = {}   # the same seed plans the same arrivals and waits", self.seed.unwrap_or(SEED)));
-        line("\n# What must hold: the run exits with 99 where one of these does not, and with 3 where nothing was there to judge.".to_owned());
+        line(
+            "\n# What must hold: the run exits with 99 where one of these does not, and with 3 where nothing was there to judge."
+                .to_owned(),
+        );
         line("expect = [".to_owned());
         line("  \"attempts{outcome=opened} share > 99%\",   # nearly all attempts to connect succeed".to_owned());
         line("  \"closes count == 0\",                      # the server ends no connection, and none is lost".to_owned());

@@ -9,6 +9,7 @@ mod data;
 mod diagnostic;
 mod dialogue;
 mod dialogue_keys;
+mod explain;
 mod faults;
 mod from_url;
 pub mod keys;
@@ -30,6 +31,7 @@ mod trust;
 
 pub use bundled::{BUNDLED, Bundled, PROGRAMS, bundled};
 pub use diagnostic::Errors;
+pub use explain::ExplainedValue;
 pub use from_url::{MadeScenario, UrlScenario};
 pub use proxied::proxied_faults;
 pub use schema::json_schema;
@@ -130,6 +132,34 @@ pub fn load_with(source: &Source, overrides: &Overrides, variables: &dyn Fn(&str
     read_plan(source, overrides, variables, (proxy, false))
 }
 
+/// Where each value of a scenario comes from; of one that loads.
+///
+/// # Errors
+/// As [`load`].
+pub fn explain(source: &Source, overrides: &Overrides) -> Result<Vec<ExplainedValue>, Errors> {
+    let sink = Sink::reading(overrides.trust.untrusted.then(|| overrides.trust.env.clone()));
+    let variables = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty() && overrides.trust.allows_env(name));
+    let Some(mut tree) = read(source, &overrides.trust, &variables, &sink) else { return Err(sink.into_errors(Secrets::default())) };
+    apply(&mut tree, overrides, &sink);
+    if !overrides.trust.untrusted {
+        target::proxy_of_environment(&mut tree, &variables);
+    }
+    inline(&mut tree, source, overrides, &variables, &sink);
+    let mut secrets = Secrets::default();
+    stored::collect(&tree, &mut secrets);
+    if !sink.is_empty() {
+        return Err(sink.into_errors(secrets));
+    }
+    Ok(explain::explain(&stored::stored(tree), source, overrides, &sink))
+}
+
+/// Puts what stands in other files into the tree.
+fn inline(tree: &mut Node, source: &Source, overrides: &Overrides, variables: Variables<'_>, sink: &Sink) {
+    let folder = if let Source::File(path) = source { path.parent().unwrap_or(Path::new("")) } else { Path::new("") };
+    let check = |path: &Path| overrides.trust.check_file(source, path);
+    data::inline(tree, &data::NamedFiles { folder, check: &check }, variables, sink);
+}
+
 /// The scenario that is stored with a run, which has `${VAR}` where the scenario had it: the plan as far as expectations and results ask for it.
 /// `recorded` as in [`Overrides`].
 ///
@@ -183,9 +213,7 @@ fn plan(
     apply(&mut tree, overrides, sink);
     mend(&mut tree, variables);
     if sink.is_empty() {
-        let folder = if let Source::File(path) = source { path.parent().unwrap_or(Path::new("")) } else { Path::new("") };
-        let check = |path: &Path| overrides.trust.check_file(source, path);
-        data::inline(&mut tree, &data::NamedFiles { folder, check: &check }, variables, sink);
+        inline(&mut tree, source, overrides, variables, sink);
         overrides.trust.check_requests(&tree, sink);
     }
     let whole = whole && sink.is_empty();

@@ -4,7 +4,9 @@
 //! units, names of cohorts and faults are the business of `closestorm validate`.
 
 use super::dialogue_keys::{AT, BEAT, BEFORE, CAPTURED, DATA, DIALOGUE, MATCH, MEASURED, REPLY, REQUEST, SEQUENCE, STEP};
-use super::keys::{ANSWER, ARRIVE, CLOSE, COHORT, DEADLINES, ECHO, FAULT, HEARTBEAT, RATE, READINESS, SECTIONS, SELECT, SEND, STAGE, STAY, TOP, TRAFFIC};
+use super::keys::{
+    ANSWER, ARRIVE, CLOSE, COHORT, DEADLINES, ECHO, FAULT, HEARTBEAT, RATE, READINESS, SECTIONS, SELECT, SEND, STAGE, STAY, TOP, TRAFFIC,
+};
 use super::model_keys::{LOGNORMAL, MODEL, TIMES};
 use super::reconnect::{SCHEDULES, is_key};
 use super::section::{Section, TableKey};
@@ -30,6 +32,11 @@ static TABLES: &[(&Section, &str, &Section)] = &[
     (&SEQUENCE, "number", &CAPTURED), (&SEQUENCE, "stream", &CAPTURED),
 ];
 
+/// The table that stands at a key of a section, alone, in a list, or under names; none where there is only a value, or where names are all its keys.
+pub(super) fn table_at(section: &Section, key: &str) -> Option<&'static Section> {
+    TABLES.iter().find(|(having, name, _)| having.path == section.path && *name == key).map(|(.., of)| *of)
+}
+
 /// The schema.
 pub fn json_schema() -> Value {
     let defs: Map<String, Value> = SECTIONS.iter().filter(|section| section.path != TOP.path).map(|one| (slug(one), table(one))).collect();
@@ -47,7 +54,8 @@ pub fn json_schema() -> Value {
 /// The name of a section in `$defs`.
 fn slug(section: &Section) -> String {
     let plain = section.path.trim_matches(['[', ']']).replace(".NAME", "");
-    let words: Vec<_> = plain.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !matches!(*word, "" | "a" | "in")).collect();
+    let words: Vec<_> =
+        plain.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !matches!(*word, "" | "a" | "in")).collect();
     words.join("_")
 }
 
@@ -57,7 +65,8 @@ fn reference(section: &Section) -> Value {
 
 /// A table with these keys and no others.
 fn table(section: &Section) -> Value {
-    let properties: Map<String, Value> = section.keys.iter().map(|key| (key.name.to_owned(), described(value(section, key), key))).collect();
+    let properties: Map<String, Value> =
+        section.keys.iter().map(|key| (key.name.to_owned(), described(value(section, key), key))).collect();
     json!({ "type": "object", "description": section.doc, "properties": properties, "additionalProperties": false })
 }
 
@@ -120,8 +129,9 @@ fn captured() -> Value {
 
 /// What a key takes.
 fn value(section: &Section, key: &TableKey) -> Value {
-    let of = TABLES.iter().find(|(having, name, _)| having.path == section.path && *name == key.name).map(|(.., of)| reference(of));
-    let of = || of.clone().unwrap_or_else(|| panic!("{} `{}`: which table?", section.path, key.name));
+    let found = table_at(section, key.name);
+    // A test goes through all keys.
+    let of = || found.map(reference).unwrap_or_else(|| panic!("{} `{}`: which table?", section.path, key.name));
     match (key.takes, key.name) {
         ("tables", _) => map_of(of()),
         ("list of tables", _) if section.path == DIALOGUE.path => any_of([of(), list_of(of())]),
@@ -151,9 +161,7 @@ fn value(section: &Section, key: &TableKey) -> Value {
         ("status code" | "status code that may be sent", _) => whole(0, Some(65535)),
         ("up, down or both" | "client or server" | "fifo or lifo", _) => choice(key.takes),
         (takes, _) if takes.starts_with("[\"") => list_of(text()),
-        (takes, "rate") if takes.starts_with('"') && TABLES.iter().any(|(having, name, _)| having.path == section.path && *name == "rate") => {
-            any_of([example(takes), of()])
-        }
+        (takes, "rate") if takes.starts_with('"') && found.is_some() => any_of([example(takes), of()]),
         (takes, _) if takes.starts_with('"') => example(takes),
         (takes, _) => bounds(takes).or_else(|| plain(takes)).unwrap_or_else(|| choice(takes)),
     }
@@ -175,7 +183,16 @@ fn bounds(takes: &str) -> Option<Value> {
 /// Texts whose form is the reader's business.
 fn plain(takes: &str) -> Option<Value> {
     const TEXTS: [&str; 11] = [
-        "text", "path", "name", "URL", "host name", "command line", "path and query", "JSON pointer", "ws:// or wss:// URL", "http:// URL or \"none\"",
+        "text",
+        "path",
+        "name",
+        "URL",
+        "host name",
+        "command line",
+        "path and query",
+        "JSON pointer",
+        "ws:// or wss:// URL",
+        "http:// URL or \"none\"",
         "text of at most 123 bytes",
     ];
     (TEXTS.contains(&takes) || takes.starts_with("text of at most ")).then(text)
