@@ -2,7 +2,7 @@
 
 mod newcomers;
 
-pub use newcomers::{Completions, Doctor, Init, Man, Question, Schema, SchemaOf, UrlArgs};
+pub use newcomers::{Completions, Doctor, Init, InitQuestion, Man, Schema, SchemaOf, UrlArgs};
 
 use crate::plan::{LoadLimits, Shard};
 use crate::proxy::{ClientKey, Upstream};

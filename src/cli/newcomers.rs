@@ -83,7 +83,7 @@ fn rate(text: &str) -> Result<Rate, UnitError> {
 
 /// What somebody wants to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Question {
+pub enum InitQuestion {
     /// Does everybody come back after a deployment, and who notices?
     Deploy,
     /// What happens when the server crashes under all its clients?
@@ -104,7 +104,7 @@ pub struct Init {
     pub file: Option<PathBuf>,
     /// What the scenario is to answer.
     #[arg(long, value_enum, value_name = "QUESTION")]
-    pub question: Option<Question>,
+    pub question: Option<InitQuestion>,
 }
 
 /// Arguments of `doctor`.

@@ -26,7 +26,7 @@ const FAST_CLOCKS: [&str; 5] = ["tsc", "kvm-clock", "hyperv_clocksource_tsc_page
 /// Whether a fact is in the way of something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Finding {
+enum FactMark {
     /// It is fine.
     Ok,
     /// It bounds larger runs, or their accuracy.
@@ -37,7 +37,7 @@ enum Finding {
 #[derive(Debug, Serialize)]
 struct Fact {
     name: &'static str,
-    finding: Finding,
+    finding: FactMark,
     /// What was found.
     value: String,
     /// What to change; null where nothing is.
@@ -57,7 +57,7 @@ struct LargestRun {
 
 /// Whether a scenario fits.
 #[derive(Debug, Serialize)]
-struct Fit {
+struct ScenarioFit {
     name: String,
     clients: u32,
     fits: bool,
@@ -74,7 +74,7 @@ struct Fit {
 struct Examination {
     machine: Vec<Fact>,
     largest: LargestRun,
-    scenario: Option<Fit>,
+    scenario: Option<ScenarioFit>,
 }
 
 /// Looks at the machine, and at whether a scenario fits it.
@@ -97,12 +97,12 @@ pub fn main(args: &Doctor) -> anyhow::Result<u8> {
 }
 
 /// What `run` would say.
-fn fit(plan: &Plan, room: Room) -> Fit {
+fn fit(plan: &Plan, room: Room) -> ScenarioFit {
     let division = api::check_instances(plan)
         .map_err(|error| error.to_string())
         .and_then(|()| Division::of(plan, Shard::WHOLE, None, room).map_err(|error| error.to_string()));
     let notices = room.notices(plan, Shard::WHOLE).into_iter().chain(division.iter().flat_map(|division| division.notices(plan)));
-    Fit {
+    ScenarioFit {
         name: plan.name.clone(),
         clients: plan.clients(),
         fits: division.is_ok(),
@@ -139,8 +139,8 @@ fn most(source: &Source, room: Room) -> u64 {
 /// What the kernel tells of this machine and of this process.
 fn facts() -> anyhow::Result<Vec<Fact>> {
     let found = machine::look()?;
-    let ok = |name, value: String| Fact { name, finding: Finding::Ok, value, change: None };
-    let low = |name, value: String, change: &str| Fact { name, finding: Finding::Low, value, change: Some(change.to_owned()) };
+    let ok = |name, value: String| Fact { name, finding: FactMark::Ok, value, change: None };
+    let low = |name, value: String, change: &str| Fact { name, finding: FactMark::Low, value, change: Some(change.to_owned()) };
     let mut all = Vec::new();
     let (soft, hard) = found.files;
     let raised = if soft < hard { format!(" (soft limit {}, raised for each run)", number::count(soft)) } else { String::new() };
@@ -215,7 +215,7 @@ fn text(all: &Examination) -> String {
     let mut text = String::new();
     // Writing to a String cannot fail.
     for fact in &all.machine {
-        let mark = if fact.finding == Finding::Ok { "ok " } else { "low" };
+        let mark = if fact.finding == FactMark::Ok { "ok " } else { "low" };
         let change = fact.change.as_ref().map(|change| format!("; change: {change}")).unwrap_or_default();
         let _ = writeln!(text, "{mark}  {:<18}  {}{change}", fact.name, fact.value);
     }
@@ -272,7 +272,7 @@ mod tests {
     fn every_fact_has_a_line_and_what_is_low_says_what_to_change() {
         let machine = facts().expect("the kernel tells");
         assert!(machine.len() >= 6, "{machine:?}");
-        assert!(machine.iter().all(|fact| (fact.finding == Finding::Low) == fact.change.is_some()), "{machine:?}");
+        assert!(machine.iter().all(|fact| (fact.finding == FactMark::Low) == fact.change.is_some()), "{machine:?}");
         let all = Examination { machine, largest: largest(ROOM), scenario: None };
         let text = text(&all);
         for name in ["open files", "ports", "memory", "processors", "timers", "network namespaces"] {

@@ -3,7 +3,7 @@
 use super::console::print;
 use super::exit::{OK, Usage};
 use super::schema;
-use crate::cli::{Init, Question, SchemaOf};
+use crate::cli::{Init, InitQuestion, SchemaOf};
 use crate::output;
 use anyhow::Context;
 use clap::ValueEnum;
@@ -14,15 +14,15 @@ const SCHEMA: &str = "closestorm.schema.json";
 /// Stands in the comments of the files for their own name.
 const OWN_NAME: &str = "FILE";
 
-impl Question {
+impl InitQuestion {
     /// Its scenario, in which `FILE` stands for its name.
     fn scenario(self) -> &'static str {
         match self {
-            Question::Deploy => include_str!("init/deploy.toml"),
-            Question::Crash => include_str!("init/crash.toml"),
-            Question::HalfOpen => include_str!("init/half-open.toml"),
-            Question::Capacity => include_str!("init/capacity.toml"),
-            Question::Client => include_str!("init/client.toml"),
+            InitQuestion::Deploy => include_str!("init/deploy.toml"),
+            InitQuestion::Crash => include_str!("init/crash.toml"),
+            InitQuestion::HalfOpen => include_str!("init/half-open.toml"),
+            InitQuestion::Capacity => include_str!("init/capacity.toml"),
+            InitQuestion::Client => include_str!("init/client.toml"),
         }
     }
 }
@@ -70,14 +70,14 @@ pub(super) fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
 
 fn list() -> String {
     let mut text = String::from("Questions:\n");
-    for question in Question::value_variants() {
+    for question in InitQuestion::value_variants() {
         let help = question.to_possible_value().and_then(|value| Some(value.get_help()?.to_string())).unwrap_or_default();
         text += &format!("  {:<10} {help}\n", word(*question));
     }
     text + "\nWrite a scenario for one, with comments: closestorm init mine.toml --question crash\nOthers that come with the program: closestorm scenarios\n"
 }
 
-fn word(question: Question) -> String {
+fn word(question: InitQuestion) -> String {
     question.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn every_question_has_a_scenario_that_says_how_to_run_it() {
-        for question in Question::value_variants() {
+        for question in InitQuestion::value_variants() {
             let text = question.scenario();
             assert!(commands(text).any(|command| command.starts_with("closestorm ") && command.contains(OWN_NAME)), "{question:?}");
             assert!(list().contains(&word(*question)), "{question:?}");

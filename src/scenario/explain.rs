@@ -7,7 +7,6 @@ use super::schema::table_at;
 use super::section::Section;
 use super::target_keys::TARGET;
 use super::tree::{Node, TomlValue};
-use super::{Overrides, Source};
 use crate::fault;
 use crate::reconnect::preset_values;
 
@@ -30,16 +29,17 @@ pub struct ExplainedValue {
 /// Goes through a tree.
 struct Explainer<'a> {
     sink: &'a Sink,
-    /// The text of the scenario itself.
+    /// The name of the scenario's own text.
     own: String,
-    overrides: &'a Overrides,
+    /// `--clients`.
+    clients: Option<u32>,
     found: Vec<ExplainedValue>,
 }
 
-/// All values of a tree, in its order; those of each table before its defaults. `tree` is as it is stored, without secrets.
-pub(super) fn explain(tree: &Node, source: &Source, overrides: &Overrides, sink: &Sink) -> Vec<ExplainedValue> {
-    let own = super::text(source).map_or_else(|(name, _)| name, |(name, _)| name);
-    let mut explainer = Explainer { sink, own, overrides, found: Vec::new() };
+/// All values of a tree, in its order; those of each table before its defaults. `tree` is as it is stored, without secrets; `own` is the name of the
+/// scenario's own text.
+pub(super) fn explain(tree: &Node, own: String, clients: Option<u32>, sink: &Sink) -> Vec<ExplainedValue> {
+    let mut explainer = Explainer { sink, own, clients, found: Vec::new() };
     explainer.table(tree, Some(&TOP), "");
     explainer.found
 }
@@ -134,7 +134,7 @@ impl Explainer<'_> {
 
     /// `--clients` scales what is written.
     fn with_clients(&self, path: &str, from: String) -> String {
-        match self.overrides.clients {
+        match self.clients {
             Some(clients) if path.starts_with("clients.") && path.ends_with(".count") => {
                 format!("--clients {clients}, in proportion to {from}")
             }
@@ -176,7 +176,7 @@ fn shown(node: &Node) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::scenario::explain as explain_scenario;
+    use crate::scenario::{Overrides, Source, explain as explain_scenario};
 
     fn explained(text: &str, overrides: &Overrides) -> Vec<(String, String, String)> {
         let source = Source::Text { name: "test.toml".to_owned(), text: text.to_owned() };

@@ -150,7 +150,8 @@ pub fn explain(source: &Source, overrides: &Overrides) -> Result<Vec<ExplainedVa
     if !sink.is_empty() {
         return Err(sink.into_errors(secrets));
     }
-    Ok(explain::explain(&stored::stored(tree), source, overrides, &sink))
+    let own = text(source).map_or_else(|(name, _)| name, |(name, _)| name);
+    Ok(explain::explain(&stored::stored(tree), own, overrides.clients, &sink))
 }
 
 /// Puts what stands in other files into the tree.

@@ -14,7 +14,7 @@ pub(super) const TIMERS: usize = 50;
 const WAIT: Duration = Duration::from_millis(4);
 
 /// What was found; `None` where the kernel does not tell.
-pub(super) struct Machine {
+pub(super) struct MachineLimits {
     /// Soft and hard limit of open files.
     pub(super) files: (u64, u64),
     /// Files that all processes may still open.
@@ -39,7 +39,7 @@ pub(super) struct Machine {
     pub(super) namespaces: bool,
 }
 
-impl Machine {
+impl MachineLimits {
     /// Number of ports.
     pub(super) fn ports(&self) -> u64 {
         u64::from(self.ports.1.saturating_sub(self.ports.0)) + 1
@@ -50,9 +50,9 @@ impl Machine {
 ///
 /// # Errors
 /// The limit of open files cannot be read, or no timer started.
-pub(super) fn look() -> anyhow::Result<Machine> {
+pub(super) fn look() -> anyhow::Result<MachineLimits> {
     let range = ephemeral_range();
-    Ok(Machine {
+    Ok(MachineLimits {
         files: getrlimit(Resource::RLIMIT_NOFILE).context("cannot read the limit of open files")?,
         files_left: files_left(),
         ports: (*range.start(), *range.end()),
