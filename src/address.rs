@@ -117,9 +117,34 @@ impl fmt::Display for Address {
     }
 }
 
-/// Whether a text is meant to be a URL, and neither a path nor a name.
-pub(crate) fn is_meant(text: &str) -> bool {
-    text.contains("://") || unix(text).is_some()
+/// The URL that a word of the command line stands for: one with a scheme, where http is ws and https is wss, or `host:port`, which is ws. `None`: it is
+/// meant to be a path or a name.
+pub(crate) fn of_word(word: &str) -> Option<String> {
+    if let Some((scheme, rest)) = word.split_once("://") {
+        return Some(match scheme.to_ascii_lowercase().as_str() {
+            "http" => format!("ws://{rest}"),
+            "https" => format!("wss://{rest}"),
+            _ => word.to_owned(),
+        });
+    }
+    if unix(word).is_some() {
+        return Some(word.to_owned());
+    }
+    let authority = word.split(['/', '?', '#']).next().unwrap_or_default();
+    let (host, port) = authority.rsplit_once(':')?;
+    let is_port = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
+    (is_port && !host.is_empty()).then(|| format!("ws://{word}"))
+}
+
+/// The URL that may be meant by a word that is neither a file nor a scenario: a port alone, or a host without one.
+pub(crate) fn perhaps(word: &str) -> Option<String> {
+    if let Some(port) = word.strip_prefix(':') {
+        return port.starts_with(|first: char| first.is_ascii_digit()).then(|| format!("ws://127.0.0.1:{port}"));
+    }
+    let host = word.split(['/', '?', '#']).next().unwrap_or_default();
+    let named = host.eq_ignore_ascii_case("localhost") || host.trim_matches('.').contains('.') && !word.ends_with(".toml");
+    let plain = host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte));
+    (named && plain).then(|| format!("ws://{word}"))
 }
 
 /// The parts of `ws+unix:/run/app.sock:/path`, as Node's ws library writes it: whether with TLS, socket, and path.
@@ -196,6 +221,35 @@ fn read(text: &str, authority: &str) -> Result<Url, &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_that_are_urls_are_told_from_names_and_paths() {
+        for (word, url, perhaps_url) in [
+            ("ws://h.test/x", Some("ws://h.test/x"), None),
+            ("WSS://h.test", Some("WSS://h.test"), None),
+            ("http://h.test:80/x", Some("ws://h.test:80/x"), None),
+            ("HTTPS://h.test", Some("wss://h.test"), None),
+            ("ftp://h.test", Some("ftp://h.test"), None),
+            ("ws+unix:/run/app.sock:/x", Some("ws+unix:/run/app.sock:/x"), None),
+            ("localhost:8080", Some("ws://localhost:8080"), None),
+            ("localhost:8080/chat?a=b:c", Some("ws://localhost:8080/chat?a=b:c"), None),
+            ("[::1]:9/x", Some("ws://[::1]:9/x"), None),
+            ("joe:word@h.test:9", Some("ws://joe:word@h.test:9"), None),
+            ("crash-storm", None, None),
+            ("mine.toml", None, None),
+            ("folder/mine.toml", None, None),
+            ("a:b", None, None),
+            (":8080/x", None, Some("ws://127.0.0.1:8080/x")),
+            ("localhost", None, Some("ws://localhost")),
+            ("example.org/chat", None, Some("ws://example.org/chat")),
+            ("../mine", None, None),
+        ] {
+            assert_eq!(of_word(word).as_deref(), url, "{word}");
+            if url.is_none() {
+                assert_eq!(perhaps(word).as_deref(), perhaps_url, "{word}");
+            }
+        }
+    }
 
     fn values() -> TemplateValues<'static> {
         TemplateValues { client: "7".into(), attempt: "2".into(), own: None }

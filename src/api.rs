@@ -357,6 +357,16 @@ pub(crate) fn check_instances(plan: &Plan) -> Result<(), Error> {
     Err(Error::Refused(format!("fault {}: there is no instance {instance}: the target has {instances}, {counted}", fault.name)))
 }
 
+/// What this machine has for a run. Raises the limit of open files as far as it may.
+///
+/// # Errors
+/// The limit cannot be read.
+pub(crate) fn room() -> Result<Room, Error> {
+    let files = engine::raise_files().map_err(|error| Error::not_written("cannot read the limit of open files", error))?;
+    let ports = crate::sut::command::port::ephemeral_range().count() as u64;
+    Ok(Room { files, memory: usage::available(), ports, backlog: usage::number("/proc/sys/net/core/somaxconn") })
+}
+
 /// Into how many processes the plan goes, and the plan with what that means for its reader. The messages of all of them take `memory`
 /// together at most; without it half of what is available.
 ///
@@ -364,16 +374,15 @@ pub(crate) fn check_instances(plan: &Plan) -> Result<(), Error> {
 /// It does not fit, or a fault is about an instance that the target does not have.
 pub(crate) fn divide(mut plan: Plan, shard: Shard, workers: Option<u32>, memory: Option<Bytes>) -> Result<(Plan, Division), Error> {
     check_instances(&plan)?;
-    let files = engine::raise_files().map_err(|error| Error::not_written("cannot read the limit of open files", error))?;
-    let available = usage::available();
-    let room = Room { files, memory: available };
+    let room = room()?;
     let division = Division::of(&plan, shard, workers, room).map_err(Error::failed)?;
-    let notices = division.notices(&plan);
+    let notices = room.notices(&plan, shard).into_iter().chain(division.notices(&plan));
+    let notices: Vec<_> = notices.collect();
     plan.notices.extend(notices);
     if let Target::Embedded(settings) = &mut plan.target {
         settings.processes = Some(division.processes);
     }
-    if let Some(all) = memory.map(|bytes| bytes.0).or(available.map(|bytes| bytes / 2)) {
+    if let Some(all) = memory.map(|bytes| bytes.0).or(room.memory.map(|bytes| bytes / 2)) {
         crate::ws::memory::set_limit(usize::try_from(all / division.holders(&plan)).unwrap_or(usize::MAX));
     }
     Ok((plan, division))

@@ -1,5 +1,9 @@
 //! The command line: types and help. Does no work; `cmd` does.
 
+mod newcomers;
+
+pub use newcomers::{Completions, Doctor, Init, InitQuestion, Man, Schema, SchemaOf, UrlArgs};
+
 use crate::plan::{LoadLimits, Shard};
 use crate::proxy::{ClientKey, Upstream};
 use crate::scenario::{Overrides, ScenarioTrust};
@@ -36,7 +40,10 @@ pub enum Command {
     /// Run a scenario on real sockets and write a run folder with results, charts and a verdict.
     ///
     /// Without an argument it runs the bundled scenario `default`: the embedded server crashes and 1,000 clients reconnect, in ten seconds.
-    #[command(after_help = "Example: closestorm run crash-storm --clients 500 --duration 20s")]
+    /// With a URL it makes a scenario of the options, prints it, and runs it.
+    #[command(
+        after_help = "Examples:\n  closestorm run crash-storm --clients 500 --duration 20s\n  closestorm run ws://127.0.0.1:8080/chat -c 200 -d 30s --rate 50/s --message '{\"a\":1}'"
+    )]
     Run(Run),
     /// Simulate a scenario in virtual time, with up to millions of clients.
     ///
@@ -115,6 +122,21 @@ pub enum Command {
     /// List the bundled scenarios with their questions, or print one.
     #[command(after_help = "Example: closestorm scenarios strategies > mine.toml")]
     Scenarios(Scenarios),
+    /// Write a scenario with comments for a question, as a start for your own; without --question, list the questions.
+    #[command(after_help = "Example: closestorm init deploy.toml --question deploy")]
+    Init(Init),
+    /// Say what this machine allows, the largest safe run, and what to change; with a scenario, whether that fits.
+    #[command(after_help = "Example: closestorm doctor hundred-thousand")]
+    Doctor(Doctor),
+    /// Print the JSON Schema of scenarios or of summary.json (draft 2020-12).
+    #[command(after_help = "Example: closestorm schema scenario > scenario.schema.json")]
+    Schema(Schema),
+    /// Print completions of the command line for a shell.
+    #[command(after_help = "Example: closestorm completions bash > ~/.local/share/bash-completion/completions/closestorm")]
+    Completions(Completions),
+    /// Write man pages into a folder: closestorm.1 and one for each command.
+    #[command(after_help = "Example: closestorm man ~/.local/share/man/man1")]
+    Man(Man),
     /// Runs one process of the embedded server.
     #[command(name = "__server", hide = true)]
     Server,
@@ -187,10 +209,10 @@ pub struct Changes {
     #[arg(long, value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Total number of clients; the cohorts keep their proportions.
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, short = 'c', value_name = "N", allow_negative_numbers = true)]
     pub clients: Option<u32>,
     /// Length of the run, for example 20s or 1m30s.
-    #[arg(long, value_name = "TIME", allow_hyphen_values = true, value_parser = duration)]
+    #[arg(long, short = 'd', value_name = "TIME", allow_hyphen_values = true, value_parser = duration)]
     pub duration: Option<Duration>,
     /// How far the scenario is trusted.
     #[command(flatten)]
@@ -260,9 +282,12 @@ impl AllowedLoad {
 /// Arguments of `run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// A scenario file, the name of a bundled scenario, or a ws:// or wss:// URL.
+    /// A scenario file, the name of a bundled scenario, or a URL: ws://, wss://, http(s)://, or HOST:PORT.
     #[arg(value_name = "SCENARIO|URL")]
     pub scenario: Option<String>,
+    /// What belongs to a URL.
+    #[command(flatten)]
+    pub url: UrlArgs,
     /// Changes to the scenario.
     #[command(flatten)]
     pub changes: Changes,
@@ -688,6 +713,9 @@ pub struct Validate {
     /// List every key of the scenario format with its type, default and meaning.
     #[arg(long, conflicts_with = "scenarios")]
     pub keys: bool,
+    /// Say where each value comes from: file and line, base of `extends`, option, preset, or default.
+    #[arg(long, conflicts_with_all = ["keys", "quiet"])]
+    pub explain: bool,
 }
 
 /// Arguments of `faults`.

@@ -70,6 +70,11 @@ pub fn mask(holder: Holder<'_>, text: &str) -> String {
     replaced(text, &spans(holder, text), |_| MASK.to_owned())
 }
 
+/// A text with something else in place of each secret that is written out.
+pub fn replace(holder: Holder<'_>, text: &str, mut with: impl FnMut(&str) -> String) -> String {
+    replaced(text, &spans(holder, text), |secret| with(secret))
+}
+
 /// A URL as it may be shown, also one that is wrong.
 pub fn mask_address(text: &str) -> String {
     mask(Holder::Address, text)
@@ -95,7 +100,7 @@ fn spans(holder: Holder<'_>, text: &str) -> Spans {
     spans
 }
 
-fn replaced(text: &str, spans: &[Range<usize>], with: impl Fn(&str) -> String) -> String {
+fn replaced(text: &str, spans: &[Range<usize>], mut with: impl FnMut(&str) -> String) -> String {
     let (mut out, mut from) = (String::with_capacity(text.len()), 0);
     for span in spans {
         // One inside another was replaced with it.

@@ -20,6 +20,7 @@ mod hostile;
 mod limits;
 mod links;
 mod load_shapes;
+mod newcomers;
 mod obeyed;
 mod output;
 mod panics;

@@ -12,6 +12,7 @@ mod proofs;
 mod proxy;
 mod readme;
 mod scenarios;
+mod schemas;
 mod seeds;
 mod symptoms;
 mod target;

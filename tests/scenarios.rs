@@ -337,6 +337,8 @@ fn a_source_is_a_file_a_bundled_name_or_an_address() {
         (Some("crash-storm"), Source::Bundled("crash-storm".to_owned())),
         (Some("nowhere/x.toml"), Source::File(PathBuf::from("nowhere/x.toml"))),
         (Some("ws://127.0.0.1:9000/path"), Source::Url("ws://127.0.0.1:9000/path".to_owned())),
+        (Some("https://h.test/path"), Source::Url("wss://h.test/path".to_owned())),
+        (Some("localhost:9000/path"), Source::Url("ws://localhost:9000/path".to_owned())),
     ] {
         assert_eq!(Source::of(argument), expected);
     }
@@ -347,7 +349,9 @@ fn a_source_is_a_file_a_bundled_name_or_an_address() {
         assert_eq!(plan.name, "127.0.0.1-9000");
         assert!(!plan.dry_run().contains("secret") && plan.dry_run().contains("probe: one opening handshake"), "{}", plan.dry_run());
     }
-    assert!(load(&Source::of(Some("http://127.0.0.1/")), &Overrides::default()).unwrap_err().to_string().contains("\"ws://127.0.0.1/\""));
+    // In a scenario an address is what it says; as a word of the command line, people paste what they have.
+    let http = load_text("[target.url]\naddress = \"http://127.0.0.1/\"\n[clients.web]\ncount = 1\n", &Overrides::default());
+    assert!(http.unwrap_err().to_string().contains("\"ws://127.0.0.1/\""));
 }
 
 /// Each text has one error, with this title, at this line and column.

@@ -1,6 +1,7 @@
 //! How many processes a plan takes, given how many files each may open, and whether the machine has the memory.
 
 use crate::load::fd_limit::SPARE_FILES;
+use crate::plan::limits::is_named_here;
 use crate::plan::{Embedded, Plan, Shard, Target};
 
 /// Most workers.
@@ -32,6 +33,41 @@ pub struct Room {
     pub files: u64,
     /// Free memory, bytes; `None` where the kernel does not tell.
     pub memory: Option<u64>,
+    /// Ports that the kernel gives to the connections of one address to one server.
+    pub ports: u64,
+    /// Longest listen queue; `None` where the kernel does not tell.
+    pub backlog: Option<u64>,
+}
+
+impl Room {
+    /// What of a plan this machine will not do as it stands, in words, although it can begin.
+    pub fn notices(self, plan: &Plan, shard: Shard) -> Vec<String> {
+        let mut notices = Vec::new();
+        match &plan.target {
+            // On loopback, addresses of its own are taken for a crowd.
+            Target::Url(remote) if !is_named_here(&remote.connected().host) && remote.address.socket.is_none() => {
+                let sources = remote.source.len().max(1) as u64;
+                let clients = u64::from(shard.count(plan.clients()));
+                if clients > self.ports * sources {
+                    notices.push(format!(
+                        "{clients} clients, and {} ports for each address of the server: give more local addresses (`source` in \
+                         [target.url]), or widen net.ipv4.ip_local_port_range; without either, some may not connect",
+                        self.ports * sources
+                    ));
+                }
+            }
+            Target::Embedded(settings) => {
+                if let Some(limit) = self.backlog.filter(|limit| *limit < u64::from(settings.backlog)) {
+                    notices.push(format!(
+                        "the listen queue has {limit} places and not {}: the kernel limits it (net.core.somaxconn)",
+                        settings.backlog
+                    ));
+                }
+            }
+            Target::Url(_) | Target::Command(_) => {}
+        }
+        notices
+    }
 }
 
 /// The plan does not fit, however it is divided.
@@ -173,7 +209,7 @@ mod tests {
     use super::*;
     use crate::scenario::{Overrides, Source, load};
 
-    const ROOM: Room = Room { files: 20_000, memory: None };
+    const ROOM: Room = Room { files: 20_000, memory: None, ports: 28_232, backlog: None };
     const URL: &str = "faults=[]";
 
     fn plan(clients: u32, change: &str) -> Plan {
@@ -211,7 +247,7 @@ mod tests {
     #[test]
     fn sockets_that_faults_leave_open_need_files_too() {
         let switches = r#"faults=[{at="2s",every="1s",until="5s",inject={client_network_switch={}}}]"#;
-        let room = Room { files: 500, memory: None };
+        let room = Room { files: 500, ..ROOM };
         // 200 clients and three times 200 sockets behind them, on both sides.
         let division = Division::of(&plan(200, switches), Shard::WHOLE, None, room);
         assert_eq!(division, Ok(Division { workers: 2, processes: 3 }));
@@ -226,6 +262,27 @@ mod tests {
             assert!(of(1 << 20).is_ok(), "{change}");
             let refused = of((1 << 20) + 1).unwrap_err();
             assert!(refused.to_string().contains("`--clients 1048576`"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn ports_and_listen_queue_that_do_not_do_are_told() {
+        let url = |address: &str, more: &str, clients: u32| {
+            let set = vec![format!("target.url={{address=\"{address}\"{more}}}")];
+            let overrides = Overrides { set, clients: Some(clients), ..Overrides::default() };
+            load(&Source::Url("ws://127.0.0.1:1/".to_owned()), &overrides).expect("the scenario loads")
+        };
+        for (plan, expected) in [
+            (url("ws://192.0.2.1:1/", "", 28_232), None),
+            (url("ws://192.0.2.1:1/", "", 28_233), Some("28232 ports")),
+            (url("ws://192.0.2.1:1/", ",source=[\"192.0.2.2\",\"192.0.2.3\"]", 28_233), None),
+            (url("ws://localhost:1/", "", 50_000), None),
+            (plan(10, "target.embedded.backlog=5000"), Some("has 4096 places and not 5000")),
+            (plan(10, "target.embedded.backlog=4096"), None),
+        ] {
+            let notices = Room { backlog: Some(4096), ..ROOM }.notices(&plan, Shard::WHOLE);
+            assert_eq!(notices.len(), usize::from(expected.is_some()), "{notices:?}");
+            assert!(expected.is_none_or(|words| notices[0].contains(words)), "{notices:?}");
         }
     }
 

@@ -3,7 +3,6 @@
 //! `report::ci` makes the texts. A run that could not begin, or that says nothing, leaves them, too.
 
 use super::{console, exit};
-use crate::address;
 use crate::cli::CiArgs;
 use crate::compare::RunComparison;
 use crate::output;
@@ -13,7 +12,7 @@ use crate::report::ci::{
     page,
 };
 use crate::results::record::{Manifest, Summary};
-use crate::scenario::Errors;
+use crate::scenario::{Errors, Source};
 use crate::text::{json, printable};
 use crate::verdict::unit;
 use anyhow::Context;
@@ -36,7 +35,7 @@ impl<'a> CiOutput<'a> {
     /// `scenario`: as the command line names it.
     pub(super) fn begin(args: &'a CiArgs, history: Option<&'a Path>, scenario: &str) -> CiOutput<'a> {
         let stem = Path::new(scenario).file_stem().map(|stem| stem.to_string_lossy().into_owned());
-        let name = if address::is_meant(scenario) { "url".to_owned() } else { stem.unwrap_or_default() };
+        let name = if matches!(Source::of(Some(scenario)), Source::Url(_)) { "url".to_owned() } else { stem.unwrap_or_default() };
         CiOutput { args, history, report: CiReport { scenario: printable(&name), ..CiReport::default() }, header: String::new() }
     }
 

@@ -5,8 +5,9 @@ use crate::plan::Plan;
 use crate::results::folder::Folder;
 use crate::results::read::{self, Loaded};
 use crate::scenario::{self, Errors, Overrides, Source};
-use crate::secret::{Holder, mask};
+use crate::secret::{Holder, MASK, mask};
 use anyhow::Context;
+use std::collections::BTreeMap;
 use std::io::{self, IsTerminal, Write};
 
 /// Writes to stdout as it is. A reader that has gone away, as `head`, is not an error.
@@ -56,7 +57,16 @@ pub fn load(argument: Option<&str>, changes: &Changes) -> Result<Plan, Errors> {
 /// # Errors
 /// As [`load`].
 pub(crate) fn load_changed(argument: Option<&str>, overrides: &Overrides) -> Result<Plan, Errors> {
-    let plan = scenario::load(&Source::of(argument), overrides).map_err(|errors| errors.coloured(colour()))?;
+    load_source(&Source::of(argument), overrides, &BTreeMap::new())
+}
+
+/// As [`load_changed`], from any source; variables that are given hold in place of those of the environment.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_source(source: &Source, overrides: &Overrides, given: &BTreeMap<String, String>) -> Result<Plan, Errors> {
+    let variables = |name: &str| given.get(name).cloned().or_else(|| std::env::var(name).ok());
+    let plan = scenario::load_with(source, overrides, &variables).map_err(|errors| errors.coloured(colour()))?;
     plan.secrets.keep();
     Ok(plan)
 }
@@ -84,11 +94,73 @@ pub(crate) fn command_line() -> Vec<String> {
 fn shown_words(words: impl Iterator<Item = String>) -> Vec<String> {
     let mut shown = vec!["closestorm".to_owned()];
     for word in words {
-        shown.push(match word.strip_prefix("--set=") {
-            Some(set) => format!("--set={}", scenario::shown_set(set)),
-            None if shown.last().is_some_and(|before| before == "--set") => scenario::shown_set(&word),
-            None => mask(Holder::Text, &word),
+        let before = shown.last().map_or("", String::as_str);
+        let joined = OPTIONS.iter().find_map(|(option, what)| {
+            let value = word.strip_prefix(option)?;
+            let value = if option.len() == 2 { value } else { value.strip_prefix('=')? };
+            (!value.is_empty()).then(|| format!("{}{}", &word[..word.len() - value.len()], what.shown(value)))
         });
+        let apart = || OPTIONS.iter().find(|(option, _)| *option == before).map(|(_, what)| what.shown(&word));
+        let next = joined.or_else(apart).unwrap_or_else(|| mask(Holder::Text, &word));
+        shown.push(next);
     }
     shown
+}
+
+/// Options whose values go to a target.
+const OPTIONS: &[(&str, OptionText)] = &[
+    ("--set", OptionText::Set),
+    ("--header", OptionText::Header),
+    ("-H", OptionText::Header),
+    ("--message", OptionText::Message),
+    ("--subprotocol", OptionText::Subprotocol),
+];
+
+/// What the value of an option is.
+#[derive(Clone, Copy, Debug)]
+enum OptionText {
+    Set,
+    Header,
+    Message,
+    Subprotocol,
+}
+
+impl OptionText {
+    /// As it may be shown. What the shell put into it nobody can tell.
+    fn shown(self, value: &str) -> String {
+        match self {
+            OptionText::Set => scenario::shown_set(value),
+            OptionText::Header => value.split_once(':').map_or_else(|| MASK.to_owned(), |(name, _)| format!("{name}: {MASK}")),
+            OptionText::Message => MASK.to_owned(),
+            // Browsers send a token as the name of another one.
+            OptionText::Subprotocol if value.len() > SUBPROTOCOL_NAME => MASK.to_owned(),
+            OptionText::Subprotocol => mask(Holder::Subprotocol(None), value),
+        }
+    }
+}
+
+/// Longest name of a subprotocol that is shown; a longer one may be a token.
+const SUBPROTOCOL_NAME: usize = 24;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_shown_without_what_goes_to_a_target() {
+        for (typed, shown) in [
+            (&["-H", "X-Any: abcdefgh"][..], &["-H", "X-Any: ***"][..]),
+            (&["-HX-Any: abcdefgh"], &["-HX-Any: ***"]),
+            (&["--header=X-Any:abcdefgh"], &["--header=X-Any: ***"]),
+            (&["--message", "abcdefgh"], &["--message", "***"]),
+            (&["--message=abcdefgh", "-c", "5"], &["--message=***", "-c", "5"]),
+            (&["--message-rate", "5/s"], &["--message-rate", "5/s"]),
+            (&["--subprotocol", "graphql-ws"], &["--subprotocol", "graphql-ws"]),
+            (&["--subprotocol", "auth-abcdefgh"], &["--subprotocol", "auth-***"]),
+            (&["ws://joe:abcdefgh@h.test/"], &["ws://***@h.test/"]),
+        ] {
+            let words = shown_words(typed.iter().map(|word| (*word).to_owned()));
+            assert_eq!(words[1..], *shown, "{typed:?}");
+        }
+    }
 }

@@ -7,13 +7,16 @@ pub mod capacity;
 pub mod check;
 mod ci;
 pub mod compare;
+pub mod completions;
 pub mod console;
 mod dashboard;
+pub mod doctor;
 mod execute;
 pub mod exit;
 pub mod faults;
 pub mod fidelity;
 pub mod guard;
+pub mod init;
 pub mod learn;
 pub mod merge;
 pub mod presets;
@@ -22,6 +25,7 @@ pub mod proxy;
 pub mod report;
 pub mod run;
 pub mod scenarios;
+pub mod schema;
 pub mod serve;
 mod serve_scenario;
 pub mod server;
@@ -56,6 +60,11 @@ pub fn run_command(command: Command) -> anyhow::Result<u8> {
         Command::Presets(args) => presets::main(args),
         Command::Scenarios(args) => scenarios::main(args),
         Command::Serve(args) => serve::main(&args),
+        Command::Init(args) => init::main(&args),
+        Command::Doctor(args) => doctor::main(&args),
+        Command::Schema(args) => schema::main(&args),
+        Command::Completions(args) => completions::main(&args),
+        Command::Man(args) => completions::man(&args),
         Command::Server => Ok(server::main()),
         Command::Worker => Ok(worker::main()),
         Command::Guard => Ok(guard::main()),

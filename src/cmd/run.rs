@@ -2,6 +2,7 @@
 
 mod once;
 mod series;
+mod source;
 
 use super::ci::{CiOutput, check_folders};
 use super::console;
@@ -12,6 +13,7 @@ use crate::api::check_instances;
 use crate::cli::Run;
 use anyhow::Context;
 use once::run_once;
+use source::RunSource;
 
 /// Runs a scenario, once or several times, or prints its plan with `--dry-run`.
 ///
@@ -25,7 +27,9 @@ pub fn main(args: &Run) -> anyhow::Result<u8> {
 }
 
 fn run(args: &Run, ci: &mut CiOutput<'_>) -> anyhow::Result<u8> {
-    let mut plan = console::load(args.scenario.as_deref(), &args.changes)?;
+    let source = RunSource::of(args)?;
+    let mut plan = source.load(&args.changes.overrides())?;
+    source.tell(args)?;
     plan.limits = args.load.limits();
     if args.dry_run {
         check_instances(&plan)?;
@@ -36,7 +40,7 @@ fn run(args: &Run, ci: &mut CiOutput<'_>) -> anyhow::Result<u8> {
     ci.plan(&plan)?;
     let listen = || Stop::listen().context("cannot listen for signals");
     if args.is_series() {
-        series::run_series(args, &plan, &listen()?, ci)
+        series::run_series(args, &source, &plan, &listen()?, ci)
     } else {
         let end = run_once(args, plan, args.output.out.as_deref(), &listen()?)?;
         ci.runs(end.told);

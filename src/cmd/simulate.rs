@@ -23,6 +23,7 @@ use crate::results::folder::Folder;
 use crate::results::manifest;
 use crate::results::runs::{RunRow, Seeds};
 use crate::results::usage::Baseline;
+use crate::scenario::Source;
 use crate::seed::Seed;
 use crate::sim::Simulated;
 use crate::sim::seeds::run_seeds_watched;
@@ -31,12 +32,19 @@ use crate::verdict::{exit_code, judge};
 use anyhow::Context;
 use std::io::{self, Write};
 
+/// Of a URL.
+const NO_MODEL: &str = "a URL cannot be simulated: it says nothing of how the server behaves; run it with `closestorm run URL`, or keep its \
+    scenario with `closestorm run URL --save mine.toml --dry-run`, describe the server in [model], and simulate that file";
+
 /// Simulates a scenario.
 ///
 /// # Errors
 /// The scenario is wrong or cannot be simulated, or its results could not be written.
 pub fn main(args: &Simulate) -> anyhow::Result<u8> {
     panics::asked(format_args!("simulate"));
+    if matches!(Source::of(Some(&args.scenario)), Source::Url(_)) {
+        return Err(exit::Usage(NO_MODEL.to_owned()).into());
+    }
     if !args.vary.is_empty() {
         return map::main(args);
     }

@@ -3,15 +3,19 @@
 use super::console::{load, print};
 use super::execute::needs_yes;
 use super::exit::{OK, USAGE};
-use crate::cli::Validate;
+use crate::cli::{Changes, Validate};
 use crate::number::counted;
 use crate::plan::{Remote, Target};
 use crate::scenario::keys::{SECTIONS, Section};
+use crate::scenario::{self, Source};
 use crate::secret::{self, mask_address};
 use crate::text::printable;
 use crate::units::print_duration;
 use std::fmt::Write as _;
 use std::io::Write as _;
+
+/// Longer lines do not move the origins of the others away, characters.
+const ALIGNED: usize = 60;
 
 /// Prints a line for each scenario that is fine, and to stderr everything that is wrong with the others.
 ///
@@ -33,6 +37,9 @@ pub fn main(args: Validate) -> anyhow::Result<u8> {
                 let mut line = format!("ok {shown}: {clients}, {}, {faults}, {expectations}\n", print_duration(plan.duration));
                 plan.notices.iter().chain(&needs_yes(&plan)).for_each(|notice| line += &format!("   note: {}\n", printable(notice)));
                 line += &format!("   {}\n", reach(&plan.target));
+                if args.explain {
+                    line += &explained(scenario, &args.changes)?;
+                }
                 print(&line)?;
             }
             Ok(_) => {}
@@ -47,6 +54,14 @@ pub fn main(args: Validate) -> anyhow::Result<u8> {
         }
     }
     Ok(code)
+}
+
+/// Each value and where it comes from.
+fn explained(scenario: &str, changes: &Changes) -> anyhow::Result<String> {
+    let values = scenario::explain(&Source::of(Some(scenario)), &changes.overrides())?;
+    let left: Vec<_> = values.iter().map(|one| printable(&format!("{} = {}", one.key, one.value))).collect();
+    let width = left.iter().map(|text| text.chars().count()).filter(|width| *width <= ALIGNED).max().unwrap_or(0);
+    Ok(left.iter().zip(&values).map(|(text, one)| format!("   {text:<width$}  # {}\n", printable(&one.from))).collect())
 }
 
 /// What a run would start, and whom it would contact.

@@ -24,7 +24,7 @@ pub enum AttemptStep {
 }
 
 /// Numbers of attempts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct AttemptCounts {
     /// All that began. Of a whole run the sum of those below.
     pub total: u64,

@@ -30,7 +30,7 @@ pub fn supported(samples: f64) -> f64 {
 const CHANCE: f64 = 0.05;
 
 /// A distribution of times in µs.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Times {
     /// Samples, however they ended.
     pub count: u64,

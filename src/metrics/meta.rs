@@ -22,7 +22,7 @@ const TOLERANCE: Duration = Duration::from_millis(20);
 const TOLERANCE_SHARE: f64 = 0.05;
 
 /// Where clients were seen from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SeenFrom {
     /// They are our own, and tell everything.

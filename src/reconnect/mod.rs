@@ -40,7 +40,7 @@ pub use policy::{
     Anchor, CapStage, ConnectTimeout, Driver, Jitter, LibraryHeartbeat, NextAddress, Phase2, Policy, Polling, Reset, ScheduleKind,
     ServesWhen, TableEnd, WholeDraw,
 };
-pub use presets::{Facts, Preset, UnknownPreset, VectorFrom, Verified, find, names, presets};
+pub use presets::{Facts, Preset, UnknownPreset, VectorFrom, Verified, find, names, preset_values, presets};
 pub use settings::{SETTINGS, Setting, SettingError, SettingRow, SettingShape};
 
 use crate::event::GiveUp;

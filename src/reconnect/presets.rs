@@ -5,7 +5,7 @@
 
 use super::policy::{Jitter, Policy};
 use super::settings::{Setting, SettingRow, SettingShape};
-use crate::units::{duration_ms, nearest};
+use crate::units::{duration_ms, nearest, print_duration};
 use serde::Deserialize;
 use std::fmt;
 use std::sync::LazyLock;
@@ -154,6 +154,34 @@ pub fn find(name: &str) -> Result<&'static Preset, UnknownPreset> {
         .find(|preset| preset.id == name)
         .or_else(|| presets().find(|preset| preset.facts.aliases.iter().any(|alias| alias == name)))
         .ok_or_else(|| UnknownPreset { name: name.to_owned(), suggestion: nearest(name, names()) })
+}
+
+/// The parameters that a preset sets and their values as a scenario would write them, in the order of the file; none of a name that is unknown.
+pub fn preset_values(name: &str) -> Vec<(String, String)> {
+    let Ok(preset) = find(name) else { return Vec::new() };
+    // It was parsed before.
+    let file: File = toml::from_str(include_str!("presets.toml")).unwrap_or(File { preset: Vec::new() });
+    let own = |id: &str| file.preset.iter().find(|entry| entry.id == id);
+    let base = preset.facts.alias_of.as_deref().and_then(own);
+    let mut all: Vec<(String, String)> = Vec::new();
+    for (key, value) in base.into_iter().chain(own(&preset.id)).flat_map(|entry| &entry.parameters) {
+        let name = key.strip_suffix("_ms").unwrap_or(key);
+        let text = if key == name { value.to_string() } else { of_ms(value) };
+        all.retain(|(other, _)| other != name);
+        all.push((name.to_owned(), text));
+    }
+    all
+}
+
+/// Durations of the file as a scenario writes them.
+fn of_ms(value: &Value) -> String {
+    match value {
+        Value::Array(list) => format!("[{}]", list.iter().map(of_ms).collect::<Vec<_>>().join(", ")),
+        _ => {
+            let ms = value.as_float().or_else(|| value.as_integer().map(|whole| whole as f64)).unwrap_or_default();
+            format!("\"{}\"", print_duration(duration_ms(ms)))
+        }
+    }
 }
 
 impl Policy {

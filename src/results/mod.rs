@@ -22,6 +22,7 @@ pub mod read;
 pub mod record;
 mod rows;
 pub mod runs;
+pub mod schema;
 pub mod shard;
 pub mod spread;
 pub mod summary;

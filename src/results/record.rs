@@ -9,6 +9,7 @@ use crate::metrics::attempts::AttemptCounts;
 use crate::metrics::latency::Times;
 use crate::metrics::meta::SeenFrom;
 use indexmap::IndexMap;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -18,7 +19,7 @@ pub const SCHEMA_VERSION: u32 = 2;
 pub const OLDEST_VERSION: u32 = 1;
 
 /// `summary.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
     /// [`SCHEMA_VERSION`].
     pub schema_version: u32,
@@ -133,7 +134,7 @@ pub struct Summary {
 }
 
 /// Expectations and what came of them.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Verdict {
     /// `pass`, `fail`, `inconclusive`, or `unchecked` where nothing was expected.
     pub result: String,
@@ -147,7 +148,7 @@ pub struct Verdict {
 }
 
 /// One expectation.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ExpectationRow {
     /// As written.
     pub text: String,
@@ -168,7 +169,7 @@ pub struct ExpectationRow {
 }
 
 /// The simulated clients.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Clients {
     /// In the plan.
     pub planned: u64,
@@ -220,7 +221,7 @@ impl Summary {
 }
 
 /// Attempts: `total = opened + refused + timed_out + rejected + failed + abandoned`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Attempts {
     /// By what became of them.
     #[serde(flatten)]
@@ -233,7 +234,7 @@ pub struct Attempts {
 }
 
 /// An answer other than 101 to an opening handshake.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct AnswerRow {
     /// HTTP status.
     pub status: u16,
@@ -246,7 +247,7 @@ pub struct AnswerRow {
 }
 
 /// Why attempts failed that no server answered.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FailureRow {
     /// In words.
     pub why: String,
@@ -255,7 +256,7 @@ pub struct FailureRow {
 }
 
 /// Connections: `opened = closed + open_at_end`.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Connections {
     /// Opened.
     pub opened: u64,
@@ -266,7 +267,7 @@ pub struct Connections {
 }
 
 /// Reported codes by side; the keys are codes.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CloseCodes {
     /// What the clients' users are told.
     pub client: BTreeMap<String, u64>,
@@ -275,7 +276,7 @@ pub struct CloseCodes {
 }
 
 /// A pair of reported code and reason.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CloseReason {
     /// Reported code.
     pub code: u16,
@@ -286,7 +287,7 @@ pub struct CloseReason {
 }
 
 /// Connections that ended the same way. Also a row of `closes.csv`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct EndingRow {
     /// Cohort.
     pub cohort: String,
@@ -323,7 +324,7 @@ pub struct EndingRow {
 }
 
 /// Outages and the way back.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Reconnect {
     /// Not known, and not written: every number is nothing.
     #[serde(skip)]
@@ -355,7 +356,7 @@ pub struct Reconnect {
 }
 
 /// Messages.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Messages {
     /// Not known, and not written: every number is nothing.
     #[serde(skip)]
@@ -410,7 +411,7 @@ pub struct Messages {
 }
 
 /// What the outages of one cohort and fault cost its clients in messages.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LossRow {
     /// Cohort.
     pub cohort: String,
@@ -438,7 +439,7 @@ pub struct LossRow {
 }
 
 /// One cohort.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct CohortRow {
     /// The strategy as the user wrote it.
     pub strategy: String,
@@ -460,7 +461,7 @@ pub struct CohortRow {
 }
 
 /// One fault.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct FaultRow {
     /// Its id.
     pub id: String,
@@ -485,7 +486,7 @@ pub struct FaultRow {
 }
 
 /// A fault that silences connections without ending them, a cohort, and one heartbeat over their connections.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct LivenessRow {
     /// Id of the fault.
     pub fault: String,
@@ -520,7 +521,7 @@ pub struct LivenessRow {
 }
 
 /// Endings whose reported code the catalogue does not expect of the fault.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SurpriseRow {
     /// Id of the fault.
     pub fault: String,
@@ -537,7 +538,7 @@ pub struct SurpriseRow {
 }
 
 /// The measuring side itself.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Generator {
     /// Lateness of due connects and sends.
     pub lag_p99_us: Option<u64>,

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// A figure over the seeds. A time that a seed did not reach is longer than any other; null stands for it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Spread {
     /// The least.
     pub least: Option<u64>,
@@ -30,7 +30,7 @@ impl Spread {
 }
 
 /// `runs` of `summary.json`: how far the seeds lie apart.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Runs {
     /// Seeds asked for.
     pub planned: u64,

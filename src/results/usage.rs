@@ -48,15 +48,50 @@ pub fn available() -> Option<u64> {
     [size("/proc/meminfo", "MemAvailable:"), cgroup(), own].into_iter().flatten().min()
 }
 
-/// What the limits of the cgroups above this process leave, bytes. Without its page cache, which gives way.
-fn cgroup() -> Option<u64> {
-    let number = |path: &Path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+/// A number that is all of a file of the kernel.
+pub fn number(file: impl AsRef<Path>) -> Option<u64> {
+    fs::read_to_string(file).ok()?.trim().parse().ok()
+}
+
+/// Processors that the cgroups above this process grant it; `None`: they set no bound.
+pub fn cpu_quota() -> Option<f64> {
+    let share = |quota: &str, period: &str| {
+        let (quota, period): (f64, f64) = (quota.trim().parse().ok()?, period.trim().parse().ok()?);
+        (quota > 0.0 && period > 0.0).then(|| quota / period)
+    };
+    let granted = |folder: &Path, is_second: bool| {
+        let read = |name: &str| fs::read_to_string(folder.join(name)).ok();
+        if is_second {
+            let text = read("cpu.max")?;
+            let (quota, period) = text.trim().split_once(' ')?;
+            return share(quota, period);
+        }
+        share(&read("cpu.cfs_quota_us")?, &read("cpu.cfs_period_us")?)
+    };
+    let list = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let grants = list.lines().filter_map(|line| {
+        let mut parts = line.splitn(3, ':').skip(1);
+        let (controllers, path) = (parts.next()?, parts.next()?);
+        let (root, is_second) = match controllers {
+            "" => ("/sys/fs/cgroup", true),
+            _ if controllers.split(',').any(|name| name == "cpu") => ("/sys/fs/cgroup/cpu", false),
+            _ => return None,
+        };
+        let own = Path::new(root).join(path.trim_start_matches('/'));
+        let found = own.ancestors().take_while(|folder| folder.starts_with(root)).filter_map(|folder| granted(folder, is_second));
+        found.min_by(f64::total_cmp)
+    });
+    grants.min_by(f64::total_cmp)
+}
+
+/// What the limits of the cgroups above this process leave, bytes. Without its page cache, which gives way. `None`: they set no bound.
+pub fn cgroup() -> Option<u64> {
     let list = fs::read_to_string("/proc/self/cgroup").ok()?;
     let left = |folder: &Path, limit: &str, used: &str| {
-        let limit = number(&folder.join(limit))?;
+        let limit = number(folder.join(limit))?;
         let cache = fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
         let cache = cache.lines().find_map(|line| line.strip_prefix("inactive_file ")?.parse::<u64>().ok()).unwrap_or(0);
-        Some(limit.saturating_sub(number(&folder.join(used))?.saturating_sub(cache)))
+        Some(limit.saturating_sub(number(folder.join(used))?.saturating_sub(cache)))
     };
     let leaves = list.lines().filter_map(|line| {
         let mut parts = line.splitn(3, ':').skip(1);

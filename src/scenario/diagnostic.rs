@@ -132,6 +132,13 @@ impl Sink {
         origins.len() - 1
     }
 
+    /// The name of the text that a position is in, as it may be shown, and its line, from 1.
+    pub(super) fn line(&self, at: &At) -> (String, usize) {
+        let origins = self.origins.borrow();
+        let origin = &origins[at.origin];
+        (printable(&mask(Holder::Text, &origin.name)), origin.text[..at.start].matches('\n').count() + 1)
+    }
+
     /// The text at a position.
     pub(super) fn source(&self, at: &At) -> String {
         self.origins.borrow()[at.origin].text[at.start..at.end].to_owned()

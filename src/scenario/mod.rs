@@ -9,7 +9,9 @@ mod data;
 mod diagnostic;
 mod dialogue;
 mod dialogue_keys;
+mod explain;
 mod faults;
+mod from_url;
 pub mod keys;
 mod model;
 mod model_keys;
@@ -17,6 +19,7 @@ mod proxied;
 mod reader;
 mod readiness;
 mod reconnect;
+mod schema;
 mod section;
 mod stages;
 mod stored;
@@ -28,7 +31,10 @@ mod trust;
 
 pub use bundled::{BUNDLED, Bundled, PROGRAMS, bundled};
 pub use diagnostic::Errors;
+pub use explain::ExplainedValue;
+pub use from_url::{MadeScenario, UrlScenario};
 pub use proxied::proxied_faults;
+pub use schema::json_schema;
 pub use stored::shown_set;
 pub use trust::ScenarioTrust;
 
@@ -37,7 +43,7 @@ use crate::event::CLIENTS_MAX;
 use crate::expect::{Expectation, Names};
 use crate::files::{read_named, read_regular};
 use crate::plan::{AuthorAnswer, Cohort, LoadLimits, Plan, SENTENCE_ENDS, ScenarioPlace};
-use crate::secret::Secrets;
+use crate::secret::{Secrets, mask_address};
 use crate::seed::Seed;
 use crate::template::Name;
 use crate::units::print_duration;
@@ -63,7 +69,7 @@ pub enum Source {
     File(PathBuf),
     /// A scenario that comes with the program, by name.
     Bundled(String),
-    /// A ws:// or wss:// address: ten clients that listen, with the default strategy.
+    /// A ws:// or wss:// address: the scenario of [`UrlScenario`] without options.
     Url(String),
     /// A text that the program made.
     Text {
@@ -92,16 +98,16 @@ pub struct Overrides {
 }
 
 impl Source {
-    /// What a positional argument means: nothing is the bundled `default`, `ws://…` a URL, an existing file or a path that file, anything
-    /// else the bundled scenario of that name.
+    /// What a positional argument means: nothing is the bundled `default`, an existing file or a path that file, `ws://…`, `http://…` and
+    /// `host:port` a URL, anything else the bundled scenario of that name.
     pub fn of(argument: Option<&str>) -> Source {
-        match argument {
-            None => Source::Bundled("default".to_owned()),
-            Some(url) if address::is_meant(url) => Source::Url(url.to_owned()),
-            Some(path) => match bundled(path) {
-                Some(bundled) if !Path::new(path).exists() => Source::Bundled(bundled.name.to_owned()),
-                _ => Source::File(PathBuf::from(path)),
-            },
+        let Some(word) = argument else { return Source::Bundled("default".to_owned()) };
+        let is_there = || Path::new(word).exists();
+        match (address::of_word(word), bundled(word)) {
+            (Some(url), _) if word.contains("://") || !is_there() => Source::Url(url),
+            // A folder of that name is that of its results.
+            (None, Some(bundled)) if !is_there() || Path::new(word).is_dir() => Source::Bundled(bundled.name.to_owned()),
+            _ => Source::File(PathBuf::from(word)),
         }
     }
 }
@@ -125,6 +131,35 @@ pub fn load_with(source: &Source, overrides: &Overrides, variables: &dyn Fn(&str
         }
     };
     read_plan(source, overrides, variables, (proxy, false))
+}
+
+/// Where each value of a scenario comes from; of one that loads.
+///
+/// # Errors
+/// As [`load`].
+pub fn explain(source: &Source, overrides: &Overrides) -> Result<Vec<ExplainedValue>, Errors> {
+    let sink = Sink::reading(overrides.trust.untrusted.then(|| overrides.trust.env.clone()));
+    let variables = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty() && overrides.trust.allows_env(name));
+    let Some(mut tree) = read(source, &overrides.trust, &variables, &sink) else { return Err(sink.into_errors(Secrets::default())) };
+    apply(&mut tree, overrides, &sink);
+    if !overrides.trust.untrusted {
+        target::proxy_of_environment(&mut tree, &variables);
+    }
+    inline(&mut tree, source, overrides, &variables, &sink);
+    let mut secrets = Secrets::default();
+    stored::collect(&tree, &mut secrets);
+    if !sink.is_empty() {
+        return Err(sink.into_errors(secrets));
+    }
+    let own = text(source).map_or_else(|(name, _)| name, |(name, _)| name);
+    Ok(explain::explain(&stored::stored(tree), own, overrides.clients, &sink))
+}
+
+/// Puts what stands in other files into the tree.
+fn inline(tree: &mut Node, source: &Source, overrides: &Overrides, variables: Variables<'_>, sink: &Sink) {
+    let folder = if let Source::File(path) = source { path.parent().unwrap_or(Path::new("")) } else { Path::new("") };
+    let check = |path: &Path| overrides.trust.check_file(source, path);
+    data::inline(tree, &data::NamedFiles { folder, check: &check }, variables, sink);
 }
 
 /// The scenario that is stored with a run, which has `${VAR}` where the scenario had it: the plan as far as expectations and results ask for it.
@@ -180,9 +215,7 @@ fn plan(
     apply(&mut tree, overrides, sink);
     mend(&mut tree, variables);
     if sink.is_empty() {
-        let folder = if let Source::File(path) = source { path.parent().unwrap_or(Path::new("")) } else { Path::new("") };
-        let check = |path: &Path| overrides.trust.check_file(source, path);
-        data::inline(&mut tree, &data::NamedFiles { folder, check: &check }, variables, sink);
+        inline(&mut tree, source, overrides, variables, sink);
         overrides.trust.check_requests(&tree, sink);
     }
     let whole = whole && sink.is_empty();
@@ -214,7 +247,9 @@ fn read(source: &Source, trust: &ScenarioTrust, variables: Variables<'_>, sink: 
         Err((name, why)) => {
             let stem = Path::new(&name).file_stem().unwrap_or_default().to_string_lossy().into_owned();
             let names = BUNDLED.iter().map(|bundled| bundled.name);
-            sink.push(Diagnostic::bare(format!("cannot read the scenario {name}: {why}")).suggest(&stem, names, "bundled scenarios"));
+            let cannot = Diagnostic::bare(format!("cannot read the scenario {name}: {why}"));
+            let url = address::perhaps(&name).map(|url| format!("of a server write the URL: {}", mask_address(&url)));
+            sink.push(url.into_iter().fold(cannot, Diagnostic::help).suggest(&stem, names, "bundled scenarios"));
             return None;
         }
     };
@@ -270,7 +305,7 @@ fn utf8(read: std::io::Result<Vec<u8>>, name: String) -> Result<(String, String)
 /// Name and text of a scenario; on failure its name and why.
 fn text(source: &Source) -> Result<(String, String), (String, String)> {
     match source {
-        Source::Url(url) => Ok((url.clone(), url_scenario(url))),
+        Source::Url(url) => Ok((url.clone(), UrlScenario::of(url).text())),
         Source::Text { name, text } => Ok((name.clone(), text.clone())),
         Source::Bundled(name) => match bundled(name) {
             Some(found) => Ok((format!("scenarios/{}.toml", found.name), found.text.to_owned())),
@@ -281,15 +316,6 @@ fn text(source: &Source) -> Result<(String, String), (String, String)> {
             utf8(read_named(path), name)
         }
     }
-}
-
-/// The scenario of a bare address.
-fn url_scenario(url: &str) -> String {
-    let url = toml::Value::String(url.to_owned());
-    format!(
-        "question = \"How does this server treat a handful of clients that listen?\"\n\n[target.url]\naddress = {url}\n\n\
-         [clients.default]\ncount = 10\ntraffic = {{ listen = true }}\n"
-    )
 }
 
 /// Lays the options of the command line over the tree: first each `--set`, then the options that have a name of their own.

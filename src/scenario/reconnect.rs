@@ -16,7 +16,7 @@ pub(super) struct Strategy {
 }
 
 /// The schedules that need no preset, and their parameters: as written, and the setting that each stands for. The first is required.
-const SCHEDULES: &[(&str, &[(&str, &str)])] = &[
+pub(super) const SCHEDULES: &[(&str, &[(&str, &str)])] = &[
     ("fixed", &[("delay", "base")]),
     ("linear", &[("base", "base"), ("step", "step"), ("cap", "cap")]),
     ("exponential", &[("base", "base"), ("factor", "factor"), ("cap", "cap"), ("jitter", "jitter")]),
@@ -24,6 +24,11 @@ const SCHEDULES: &[(&str, &[(&str, &str)])] = &[
 ];
 /// Settings that a schedule's own table or its name stands for, and one that is a key of the cohort.
 const NOT_BESIDE: &[&str] = &["kind", "table", "table_end", "ready"];
+
+/// Whether a setting is a key beside a schedule or a preset.
+pub(super) fn is_key(setting: &str) -> bool {
+    !NOT_BESIDE.contains(&setting)
+}
 
 /// Reads the `reconnect` of a cohort; full jitter from 1 s to 30 s without it.
 pub(super) fn read(cohort: &Reader<'_>) -> Strategy {
@@ -77,7 +82,7 @@ fn table(node: &Node, sink: &Sink) -> (Policy, bool) {
     rest.sort_by_key(|entry| SETTINGS.iter().position(|row| row.name == entry.key));
     for entry in rest {
         match SettingRow::find(&entry.key) {
-            Ok(row) if !NOT_BESIDE.contains(&row.name) => set(&mut policy, row, &entry.key, &entry.node, sink),
+            Ok(row) if is_key(row.name) => set(&mut policy, row, &entry.key, &entry.node, sink),
             _ => {
                 let allowed = ["preset", "file", "fixed", "linear", "exponential", "table"].into_iter();
                 let allowed = allowed.chain(SETTINGS.iter().map(|row| row.name).filter(|name| !NOT_BESIDE.contains(name)));

@@ -20,7 +20,7 @@ fn a_wrong_argument_is_a_usage_error_that_says_what_is_right() {
     let place = Place::with(SHORT);
     let table: [(&[&str], &[&str]); 15] = [
         (&["run", "nothere.toml"], &["cannot read the scenario nothere.toml", "No such file", "bundled scenarios: default"]),
-        (&["run", "http://127.0.0.1:1/"], &["not a ws:// or wss:// URL", "write \"ws://127.0.0.1:1/\""]),
+        (&["run", "ftp://127.0.0.1:1/"], &["not a ws:// or wss:// URL", "as \"ws://127.0.0.1:9000/path\""]),
         (&["run", "--clients", "0"], &["`--clients` is out of bounds", "at least one"]),
         (&["run", "--clients", "99999999"], &["`--clients` is out of bounds", "at most"]),
         (&["run", "--clients", "-1"], &["'-1' for '--clients <N>'"]),

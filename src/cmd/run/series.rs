@@ -2,10 +2,10 @@
 
 use super::super::ci::CiOutput;
 use super::super::compare::{ComparedBy, check_base, compare_folders, print};
-use super::super::console::load_changed;
 use super::super::signals::Stop;
 use super::super::{baseline, exit};
 use super::once::{RunEnd, run_once};
+use super::source::RunSource;
 use crate::address;
 use crate::cli::{CompareFormat, Format, Run};
 use crate::plan::{Plan, Target};
@@ -20,12 +20,12 @@ const RELATIVE: f64 = 0.05;
 ///
 /// # Errors
 /// A run could not begin, or something could not be written.
-pub(super) fn run_series(args: &Run, plan: &Plan, stop: &Stop, ci: &mut CiOutput<'_>) -> anyhow::Result<u8> {
+pub(super) fn run_series(args: &Run, source: &RunSource, plan: &Plan, stop: &Stop, ci: &mut CiOutput<'_>) -> anyhow::Result<u8> {
     let against = args.against.as_deref().map(|text| Against::of(text, plan)).transpose()?;
     if let Some(Against::Folder(folder)) = &against {
         check_base(folder, &plan.resolved)?;
     }
-    let mut series = RunSeries { args, stop, ci, first_seed: plan.seed.0, code: exit::OK, base: Vec::new(), new: Vec::new() };
+    let mut series = RunSeries { args, source, stop, ci, first_seed: plan.seed.0, code: exit::OK, base: Vec::new(), new: Vec::new() };
     for number in 1..=args.repeat {
         // Base, new, new, base: what drifts with time falls on both alike.
         let mut turns = [RunTurn::Base, RunTurn::New];
@@ -100,9 +100,9 @@ impl Against {
         }
         // TOML strings are quoted like those of JSON.
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
-        if address::is_meant(text) {
+        if let Some(url) = address::of_word(text).filter(|_| text.contains("://") || !Path::new(text).exists()) {
             return match &plan.target {
-                Target::Url(_) => Ok(Against::Other(format!("target.url.address={}", quoted(text)))),
+                Target::Url(_) => Ok(Against::Other(format!("target.url.address={}", quoted(&url)))),
                 _ => Err(exit::Usage("--against with a URL needs a scenario whose target is a URL".to_owned()).into()),
             };
         }
@@ -122,6 +122,7 @@ impl Against {
 /// Runs so far.
 struct RunSeries<'a, 'b> {
     args: &'a Run,
+    source: &'a RunSource,
     stop: &'a Stop,
     ci: &'a mut CiOutput<'b>,
     first_seed: u64,
@@ -137,7 +138,7 @@ impl RunSeries<'_, '_> {
         let mut overrides: Overrides = self.args.changes.overrides();
         overrides.seed = Some((self.first_seed + u64::from(number) - 1).min(i64::MAX as u64));
         overrides.set.extend(change.cloned());
-        let plan = load_changed(self.args.scenario.as_deref(), &overrides)?;
+        let plan = self.source.load(&overrides)?;
         let out = self.args.output.out.as_ref().map(|out| match (turn, sides) {
             (_, false) if self.args.repeat == 1 => out.clone(),
             (RunTurn::New, false) => out.join(number.to_string()),
