@@ -138,8 +138,14 @@ impl<'a> CiOutput<'a> {
 /// # Errors
 /// They are one.
 pub(super) fn check_folders(out: Option<&Path>, args: &CiArgs) -> anyhow::Result<()> {
+    // `./run` is `run`.
+    let same = |one: &Path, other: &Path| {
+        let parts =
+            |path: &'_ Path| path.components().map(|part| part.as_os_str().to_owned()).filter(|part| part != ".").collect::<PathBuf>();
+        parts(one) == parts(other)
+    };
     match (out, &args.report_dir) {
-        (Some(out), Some(folder)) if out.components().eq(folder.components()) => {
+        (Some(out), Some(folder)) if same(out, folder) => {
             Err(exit::Usage("--out and --report-dir name the same folder: name two".to_owned()).into())
         }
         _ => Ok(()),

@@ -124,8 +124,7 @@ fn their_own_readers_read_the_files() {
     let Some(python) = python("readers of CI files") else { return };
     let place = Place::with(&failing());
     place.write("mute.toml", &SHORT.lines().filter(|line| !line.starts_with("expect")).map(|line| format!("{line}\n")).collect::<String>());
-    let run =
-        "GITHUB_ACTIONS=true GITHUB_STEP_SUMMARY=summary.md GITHUB_WORKSPACE=.. \"$C\" run test.toml --report-dir failed --out run --force";
+    let run = "GITLAB_CI=true GITHUB_ACTIONS=true GITHUB_STEP_SUMMARY=summary.md GITHUB_WORKSPACE=.. \"$C\" run test.toml --report-dir failed --out run --force";
     let ended = place.in_time(|| {
         let _ = fs::remove_file(place.path("summary.md"));
         place.shell(run).end()
