@@ -175,7 +175,6 @@ fn shown(node: &Node) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::scenario::{Overrides, Source, explain as explain_scenario};
 
     fn explained(text: &str, overrides: &Overrides) -> Vec<(String, String, String)> {
