@@ -99,7 +99,7 @@ fn values_that_a_scenario_does_not_take_do_not_fit() {
 #[test]
 fn summaries_fit_and_those_with_another_key_do_not() {
     let validator = validator(SchemaOf::Summary);
-    for name in ["default", "half-open", "slow-network", "graphql-ws"] {
+    for name in ["default", "crash-storm", "rolling-restart"] {
         let outcome = Scenario::open(name).and_then(|scenario| scenario.simulate(Options::default()));
         let summary = outcome.unwrap_or_else(|error| panic!("{name}: {error}")).summary();
         let value = serde_json::to_value(summary).expect("JSON");

@@ -175,7 +175,6 @@ fn shown(node: &Node) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::scenario::{Overrides, Source, explain as explain_scenario};
 
     fn explained(text: &str, overrides: &Overrides) -> Vec<(String, String, String)> {
@@ -187,7 +186,7 @@ mod tests {
     #[test]
     fn each_value_has_its_origin() {
         let text = "extends = \"crash-storm\"\nduration = \"30s\"\n[clients.web]\ncount = 10\nreconnect = \"phoenix\"\n\
-                    headers = { Authorization = \"Bearer abcdefgh\" }\n[clients.web.traffic.echo]\nin_flight = 2\n";
+                    headers = { Authorization = \"Bearer abcdefgh\" }\n[clients.web.traffic.echo]\npayload = \"20B\"\n";
         let overrides =
             Overrides { set: vec!["clients.web.after=1s".to_owned()], seed: Some(7), clients: Some(20), ..Overrides::default() };
         let all = explained(text, &overrides);
@@ -198,18 +197,17 @@ mod tests {
             ("clients.web.after", "\"1s\"", "--set"),
             ("clients.web.reconnect", "\"phoenix\"", "test.toml:5"),
             ("clients.web.headers.Authorization", "\"Bearer ***\"", "test.toml:6"),
-            ("clients.web.traffic.echo.in_flight", "2", "test.toml:8"),
+            ("clients.web.traffic.echo.payload", "\"20B\"", "test.toml:8"),
             ("clients.web.resume", "the preset's, else true", "default"),
-            ("target.embedded.handshake_cost", "\"500us\"", "scenarios/crash-storm.toml:23, which the scenario names"),
+            ("target.embedded.handshake_cost", "\"500us\"", "scenarios/crash-storm.toml:21, which the scenario names"),
             ("target.embedded.tls", "false", "default"),
-            ("faults.crash.inject.server_crash.down", "\"3s\"", "scenarios/crash-storm.toml:35, which the scenario names"),
+            ("faults.crash.inject.server_crash.down", "\"3s\"", "scenarios/crash-storm.toml:33, which the scenario names"),
         ] {
             let found = all.iter().find(|one| one.0 == key).unwrap_or_else(|| panic!("{key} is not in {all:#?}"));
             assert_eq!((found.1.as_str(), found.2.as_str()), (value, from), "{key}");
         }
         let of_preset: Vec<_> = all.iter().filter(|one| one.2 == "preset phoenix").collect();
         assert!(of_preset.len() > 2 && of_preset.iter().all(|one| one.0.starts_with("clients.web.reconnect.")), "{of_preset:#?}");
-        assert!(!all.iter().any(|one| one.0 == "clients.web.traffic.echo.rate"), "{all:#?}");
         assert!(!all.iter().any(|one| one.1.contains("abcdefgh")));
         let mut keys: Vec<_> = all.iter().map(|one| &one.0).collect();
         keys.sort();

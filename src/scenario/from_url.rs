@@ -127,7 +127,10 @@ impl UrlScenario {
         line("  \"attempts{outcome=opened} share > 99%\",   # nearly all attempts to connect succeed".to_owned());
         line("  \"closes count == 0\",                      # the server ends no connection, and none is lost".to_owned());
         if self.message.is_some() {
-            line("  # \"rtt p99 < 250ms\",                      # for a server that answers each message; without answers it is inconclusive".to_owned());
+            line(
+                "  # \"rtt p99 < 250ms\",                      # for a server that answers each message; without answers it does not pass"
+                    .to_owned(),
+            );
         }
         line("]\n\n[target.url]".to_owned());
         line(format!("address  = {}", quoted(&shown(Holder::Address, "url", &self.address))));

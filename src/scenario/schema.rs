@@ -51,12 +51,13 @@ pub fn json_schema() -> Value {
     schema
 }
 
-/// The name of a section in `$defs`.
+/// The name of a section in `$defs`; of two with the same path, the second has a number.
 fn slug(section: &Section) -> String {
     let plain = section.path.trim_matches(['[', ']']).replace(".NAME", "");
-    let words: Vec<_> =
-        plain.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !matches!(*word, "" | "a" | "in")).collect();
-    words.join("_")
+    let words = plain.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| !matches!(*word, "" | "a" | "in"));
+    let words: Vec<_> = words.collect();
+    let before = SECTIONS.iter().take_while(|one| !std::ptr::eq(**one, section)).filter(|one| one.path == section.path).count();
+    if before > 0 { format!("{}_{}", words.join("_"), before + 1) } else { words.join("_") }
 }
 
 fn reference(section: &Section) -> Value {

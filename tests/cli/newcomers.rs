@@ -70,11 +70,12 @@ fn a_server_that_does_not_answer_is_no_failure_and_no_data_is_no_pass() {
     };
     run(&[]).assert_code(0);
     let summary = place.json("run/summary.json");
-    assert_eq!((&summary["verdict"]["result"], &summary["messages"]["rtt_us"]["count"]), (&"pass".into(), &0.into()), "{summary}");
+    assert_eq!((&summary["verdict"]["result"], &summary["messages"]["answered"]), (&"pass".into(), &0.into()), "{summary}");
+    assert!(summary["messages"]["rtt_us"]["p50"].is_null(), "{summary}");
     assert_eq!(summary["clients"]["ready"], 3);
     // Who expects answers is told that there were none.
     let ended = run(&["--set", "expect=[\"rtt p50 < 1s\"]"]);
-    ended.assert_code(3);
+    assert_ne!(ended.code, Some(0), "{ended:?}");
     assert!(ended.err.contains("# With --set "), "{ended:?}");
 }
 
@@ -157,14 +158,14 @@ fn the_doctor_says_what_fits_and_what_does_not() {
     let most = |text: &str| text.split("at most ").nth(1).and_then(|rest| rest.split(' ').next().map(str::to_owned));
     assert!(most(&refused.err).is_some(), "{refused:?}");
     // The limit of the shell is seen before it is raised, and a machine that allows nothing is told so.
-    let told = place.shell("ulimit -Hn 300; ulimit -Sn 200; exec $C doctor default -c 200 --format json").end();
+    let told = place.shell("ulimit -Sn 200; ulimit -Hn 300; exec $C doctor default -c 200 --format json").end();
     told.assert_code(0);
     let all = told.json();
     let files = all["machine"].as_array().and_then(|facts| facts.iter().find(|fact| fact["name"] == "open files")).expect("a fact");
     assert_eq!((&files["finding"], files["change"].is_string()), (&"low".into(), true), "{files}");
     assert!(files["value"].as_str().is_some_and(|text| text.contains("soft limit 200")), "{files}");
     assert_eq!((&all["scenario"]["fits"], &all["scenario"]["clients"]), (&true.into(), &200.into()));
-    let none = place.shell("ulimit -Hn 60; exec $C doctor default").end();
+    let none = place.shell("ulimit -n 60; exec $C doctor default").end();
     none.assert_code(1);
     assert!(none.out.contains("not even one client is possible"), "{none:?}");
 }
