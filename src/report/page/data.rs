@@ -1,0 +1,289 @@
+//! What the charts of the page are drawn from, made from the records of a run folder. Deciding is here; the script only draws.
+//!
+//! Everything has a bound, so that the page stays small however long the run and however many its clients: points of the timeline are several
+//! intervals where there are too many, and a curve has its exact steps at a grid of percentiles.
+
+use crate::metrics::told_apart::code_word;
+use crate::plot::{self, Loaded, SurvivalCurve};
+use crate::results::record::TimelineRow;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Most points of a series of the timeline.
+const POINTS_MAX: u64 = 600;
+/// Most numbers in all series of the timeline; with many cohorts each has fewer points.
+const NUMBERS_MAX: u64 = 60_000;
+/// Most points of all reconnect curves together.
+const CURVE_POINTS_MAX: usize = 9_000;
+/// Most bars of the chart of closes.
+const BARS_MAX: u64 = 240;
+/// Codes beyond this are one series.
+const CODES_MAX: usize = 7;
+/// Most counts of closes that are told apart by cohort.
+const CLOSES_MAX: usize = 12_000;
+/// Cohorts beyond this are put together.
+const COHORTS_MAX: usize = 100;
+/// Faults beyond this have no mark.
+const MARKS_MAX: usize = 200;
+
+/// The data of a page.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(super) struct PageData {
+    /// What offset 0 is, in words.
+    pub(super) since: &'static str,
+    /// End of the time axis.
+    pub(super) end_ms: u64,
+    /// Length of a point of the timeline.
+    pub(super) step_ms: u64,
+    /// Intervals of `timeline.csv` in a point: with more than one, `open` is the last, and `low` the lowest.
+    pub(super) merged: u64,
+    /// In the order of the scenario.
+    pub(super) cohorts: Vec<PageCohort>,
+    /// Closes over time.
+    pub(super) closes: PageCloses,
+    /// Faults and down times.
+    pub(super) marks: Vec<PageMark>,
+    /// Time to reconnect: of all cohorts first where there are several, then of each that had outages.
+    pub(super) curves: Vec<PageCurve>,
+}
+
+/// One cohort over time; its series have a number for each point.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(super) struct PageCohort {
+    pub(super) name: String,
+    pub(super) strategy: String,
+    /// Open clients at the end of each point.
+    pub(super) open: Vec<u64>,
+    /// Least open clients at the end of an interval of each point; empty where a point is one interval.
+    pub(super) low: Vec<u64>,
+    /// Attempts begun.
+    pub(super) attempts: Vec<u64>,
+    /// Round trips in µs: p50, p99 and max; null without echoes, largest of the intervals where a point has several. Empty without any.
+    pub(super) rtt_us: Vec<[Option<u64>; 3]>,
+}
+
+/// Connections that ended, by the code that the client app sees; by that of the server app where nobody saw the clients' side.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(super) struct PageCloses {
+    /// `client` or `server`.
+    pub(super) side: &'static str,
+    /// Length of a bar.
+    pub(super) step_ms: u64,
+    /// Names of the codes: the most frequent, and `other`.
+    pub(super) codes: Vec<String>,
+    /// Bar, cohort (null: all of them together), place in `codes`, connections.
+    pub(super) cells: Vec<(u64, Option<usize>, usize, u64)>,
+}
+
+/// A fault, or a time in which the target was down.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(super) struct PageMark {
+    pub(super) label: String,
+    pub(super) from_ms: f64,
+    /// Null where it is over at once.
+    pub(super) until_ms: Option<f64>,
+    pub(super) down: bool,
+}
+
+/// A Kaplan–Meier curve: the share of outages that was over by a time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(super) struct PageCurve {
+    /// Place in `cohorts`; null: all of them.
+    pub(super) cohort: Option<usize>,
+    pub(super) outages: u64,
+    pub(super) back: u64,
+    /// Highest share that so many outages support.
+    pub(super) supported: f64,
+    /// The longest time that an outage was watched.
+    pub(super) until_us: u64,
+    /// Time in µs and share, both increasing.
+    pub(super) steps: Vec<(u64, f64)>,
+}
+
+impl PageData {
+    /// Of a run.
+    pub(super) fn of(loaded: &Loaded) -> PageData {
+        let names = names(loaded);
+        let interval = interval_ms(&loaded.timeline);
+        let last = loaded.timeline.iter().map(|row| row.offset_ms + interval).max().unwrap_or(0);
+        let end_ms = last.max(loaded.summary.measured_ms);
+        let most = POINTS_MAX.min(NUMBERS_MAX / (6 * names.len().max(1) as u64)).max(60);
+        let merged = end_ms.div_ceil(interval).div_ceil(most).max(1);
+        PageData {
+            since: if loaded.summary.is_of_real() { "clients were watched" } else { "the first arrival" },
+            end_ms,
+            step_ms: interval * merged,
+            merged,
+            cohorts: cohorts(loaded, &names, (interval, merged, end_ms)),
+            closes: closes(loaded, &names, end_ms),
+            marks: marks(loaded),
+            curves: curves(loaded, &names),
+        }
+    }
+
+    /// As it stands in the page: nothing in it can end the element that holds it.
+    pub(super) fn json(&self) -> String {
+        let text = serde_json::to_string(self).unwrap_or_else(|_| "{}".to_owned());
+        // In JSON these can only stand in strings.
+        let escaped = [('<', "\\u003c"), ('>', "\\u003e"), ('&', "\\u0026"), ('\u{2028}', "\\u2028"), ('\u{2029}', "\\u2029")];
+        escaped.into_iter().fold(text, |text, (found, instead)| text.replace(found, instead))
+    }
+}
+
+/// The cohorts that are told apart; what the last of so many is called says that it is several.
+fn names(loaded: &Loaded) -> Vec<String> {
+    let mut names: Vec<String> = loaded.summary.cohorts.keys().cloned().collect();
+    for row in &loaded.timeline {
+        // Rows of a cohort follow each other within an interval: as good as sorted.
+        if names.len() <= COHORTS_MAX && !names.contains(&row.cohort) {
+            names.push(row.cohort.clone());
+        }
+    }
+    if names.len() > COHORTS_MAX {
+        let rest = names.len() - (COHORTS_MAX - 1);
+        names.truncate(COHORTS_MAX - 1);
+        names.push(format!("{rest} other cohorts"));
+    }
+    names
+}
+
+/// The place of a cohort, or of the others.
+fn places(names: &[String]) -> impl Fn(&str) -> usize {
+    let places: BTreeMap<&str, usize> = names.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
+    move |name| places.get(name).copied().unwrap_or(names.len().saturating_sub(1))
+}
+
+fn interval_ms(rows: &[TimelineRow]) -> u64 {
+    plot::interval_ms(rows)
+}
+
+fn cohorts(loaded: &Loaded, names: &[String], (interval, merged, end_ms): (u64, u64, u64)) -> Vec<PageCohort> {
+    let points = if loaded.timeline.is_empty() { 0 } else { end_ms.div_ceil(interval * merged) as usize };
+    let empty = |name: &String| PageCohort {
+        name: name.clone(),
+        strategy: loaded.summary.cohorts.get(name).map_or_else(String::new, |cohort| cohort.strategy.clone()),
+        open: vec![0; points],
+        attempts: vec![0; points],
+        ..PageCohort::default()
+    };
+    let mut cohorts: Vec<PageCohort> = names.iter().map(empty).collect();
+    // Open clients by interval: several cohorts may be one here, whose lowest is that of the sum.
+    let mut open: Vec<BTreeMap<u64, u64>> = vec![BTreeMap::new(); names.len()];
+    let place = places(names);
+    for row in &loaded.timeline {
+        let (at, interval) = (place(&row.cohort), row.offset_ms / interval);
+        let (cohort, point) = (&mut cohorts[at], ((interval / merged) as usize).min(points - 1));
+        cohort.attempts[point] += row.attempts;
+        *open[at].entry(interval).or_default() += row.open;
+        if row.rtt_max_us.is_some_and(|us| us > 0 || !loaded.summary.simulated) {
+            cohort.rtt_us.resize(points, [None; 3]);
+            for (most, us) in cohort.rtt_us[point].iter_mut().zip([row.rtt_p50_us, row.rtt_p99_us, row.rtt_max_us]) {
+                *most = (*most).max(us);
+            }
+        }
+    }
+    for (cohort, open) in cohorts.iter_mut().zip(open) {
+        if merged > 1 {
+            cohort.low = vec![u64::MAX; points];
+        }
+        for (interval, open) in open {
+            let point = ((interval / merged) as usize).min(points - 1);
+            cohort.open[point] = open;
+            if let Some(low) = cohort.low.get_mut(point) {
+                *low = (*low).min(open);
+            }
+        }
+        for (low, open) in cohort.low.iter_mut().zip(&cohort.open) {
+            *low = (*low).min(*open);
+        }
+    }
+    cohorts
+}
+
+fn closes(loaded: &Loaded, names: &[String], end_ms: u64) -> PageCloses {
+    let rows = || loaded.counts.iter().flatten().filter(|row| row.metric == "closes" && row.count > 0 && row.reported.is_some());
+    let of_clients = rows().any(|row| row.side.as_deref() == Some("client"));
+    let side = if of_clients { "client" } else { "server" };
+    let rows = || rows().filter(|row| row.side.as_deref() == Some(side));
+    let mut frequent: BTreeMap<u16, u64> = BTreeMap::new();
+    rows().for_each(|row| *frequent.entry(row.reported.unwrap_or(0)).or_default() += row.count);
+    let mut kept: Vec<(u16, u64)> = frequent.into_iter().collect();
+    kept.sort_by_key(|(code, count)| (std::cmp::Reverse(*count), *code));
+    let others = kept.len() > CODES_MAX + 1;
+    kept.truncate(if others { CODES_MAX } else { CODES_MAX + 1 });
+    kept.sort_unstable();
+    let codes: Vec<u16> = kept.into_iter().map(|(code, _)| code).collect();
+    let width_s = rows().map(|row| u64::from(row.width_s)).max().unwrap_or(1).max(1);
+    let step_s = end_ms.div_ceil(1000).div_ceil(BARS_MAX).max(1).next_multiple_of(width_s);
+    let place = places(names);
+    let mut cells: BTreeMap<(u64, Option<usize>, usize), u64> = BTreeMap::new();
+    for row in rows() {
+        let code = codes.iter().position(|code| row.reported == Some(*code)).unwrap_or(codes.len());
+        *cells.entry((u64::from(row.second) / step_s, Some(place(&row.cohort)), code)).or_default() += row.count;
+    }
+    if cells.len() > CLOSES_MAX {
+        let apart = std::mem::take(&mut cells);
+        apart.into_iter().for_each(|((bar, _, code), count)| *cells.entry((bar, None, code)).or_default() += count);
+    }
+    let mut codes: Vec<String> = codes.into_iter().map(code_word).collect();
+    codes.extend(others.then(|| "other".to_owned()));
+    let cells = cells.into_iter().map(|((bar, cohort, code), count)| (bar, cohort, code, count)).collect();
+    PageCloses { side, step_ms: step_s * 1000, codes, cells }
+}
+
+fn marks(loaded: &Loaded) -> Vec<PageMark> {
+    let ms = |us: u64| us as f64 / 1e3;
+    let marks = plot::marks_of(loaded).into_iter().take(MARKS_MAX);
+    let mark =
+        |mark: plot::Mark| PageMark { label: mark.label, from_ms: ms(mark.from_us), until_ms: mark.until_us.map(ms), down: mark.down };
+    marks.map(mark).collect()
+}
+
+fn curves(loaded: &Loaded, names: &[String]) -> Vec<PageCurve> {
+    let end_us = loaded.summary.measured_ms * 1000;
+    let place = places(names);
+    let mut of: Vec<Vec<plot::PlottedOutage>> = vec![Vec::new(); names.len()];
+    for row in &loaded.reconnects {
+        if let Some(outages) = of.get_mut(place(&row.cohort)) {
+            outages.push(plot::outage(row, end_us));
+        }
+    }
+    let with = of.iter().filter(|outages| !outages.is_empty()).count();
+    let points = CURVE_POINTS_MAX / (with + 1);
+    let all = (with > 1).then(|| (None, of.concat()));
+    let each = of.into_iter().enumerate().map(|(cohort, outages)| (Some(cohort), outages)).filter(|(_, outages)| !outages.is_empty());
+    all.into_iter().chain(each).map(|(cohort, outages)| curve(cohort, outages, points)).collect()
+}
+
+fn curve(cohort: Option<usize>, outages: Vec<plot::PlottedOutage>, points: usize) -> PageCurve {
+    let until_us = outages.iter().map(|outage| outage.time_us).max().unwrap_or(0);
+    let curve = plot::estimate(outages);
+    PageCurve {
+        cohort,
+        outages: curve.outages.round() as u64,
+        back: curve.back.round() as u64,
+        supported: curve.supported(),
+        until_us,
+        steps: thinned(&curve, points),
+    }
+}
+
+/// At most so many steps of the curve, each of them exact: those at which it reaches the next percentile of a grid, fine at its end.
+fn thinned(curve: &SurvivalCurve, points: usize) -> Vec<(u64, f64)> {
+    let rounded = |(time, share): &(u64, f64)| (*time, (share * 1e6).round() / 1e6);
+    let points = points.clamp(60, 600) - 40;
+    if curve.steps.len() <= points {
+        return curve.steps.iter().map(rounded).collect();
+    }
+    let coarse = (1..=points).map(|n| n as f64 / points as f64);
+    let fine = (1..=9).flat_map(|n| [0.99, 0.999, 0.9999].map(|from: f64| from + f64::from(n) * (1.0 - from) / 10.0));
+    let mut grid: Vec<f64> = coarse.chain(fine).chain([0.99, 0.999, 0.9999]).collect();
+    grid.sort_by(f64::total_cmp);
+    let mut places: Vec<usize> =
+        grid.into_iter().map(|quantile| curve.steps.partition_point(|(_, share)| *share < quantile - 1e-12)).collect();
+    places.retain(|place| *place < curve.steps.len());
+    places.insert(0, 0);
+    places.push(curve.steps.len() - 1);
+    places.dedup();
+    places.into_iter().map(|place| rounded(&curve.steps[place])).collect()
+}
