@@ -139,6 +139,11 @@ pub fn applies(name: &str, loaded: &Loaded) -> bool {
     CHARTS.iter().any(|chart| chart.name == name && (chart.applies)(loaded))
 }
 
+/// What the chart of this name says: its title. Empty where there is no such chart.
+pub fn title(name: &str, loaded: &Loaded) -> String {
+    CHARTS.iter().find(|chart| chart.name == name).map_or_else(String::new, |chart| (chart.scene)(loaded).title)
+}
+
 /// The charts that have anything to show.
 fn of(loaded: &Loaded) -> impl Iterator<Item = &'static Chart> {
     CHARTS.iter().filter(|chart| (chart.applies)(loaded))

@@ -14,6 +14,9 @@ use std::collections::BTreeSet;
 /// Rows of the table of endings; the rest is in `closes.csv`.
 const ENDINGS_MAX: usize = 40;
 
+/// Heads the section on outages.
+pub(super) const RECONNECT: &str = "Time to reconnect";
+
 /// The title of a report.
 pub(super) fn title(summary: &Summary) -> String {
     format!("{}{}", summary.scenario, if summary.simulated { " (simulated)" } else { "" })
@@ -31,7 +34,7 @@ pub(super) fn blocks(loaded: &Loaded) -> Vec<Block> {
     if !summary.faults.is_empty() {
         blocks.extend([heading("Faults"), Block::Table(faults(summary))]);
     }
-    blocks.push(heading("Time to reconnect"));
+    blocks.push(heading(RECONNECT));
     if summary.reconnect.unseen {
         let why = "Not known: nothing tells which client of those that came was there before.";
         blocks.push(Block::Paragraph(why.to_string()));

@@ -54,13 +54,21 @@ fn write_table(table: &Table) -> String {
         let what = table.head.iter().find(|name| !name.is_empty()).unwrap_or(&"Table");
         return format!("<p class=\"none\">{}: nothing recorded.</p>", escape(what));
     }
-    let class = |column: usize| if column < table.words { "" } else { " class=\"n\"" };
+    let class = |column: usize, text: &str| match text {
+        _ if column >= table.words => " class=\"n\"",
+        "✓" => " class=\"pass\"",
+        "✗" => " class=\"fail\"",
+        "?" => " class=\"inconclusive\"",
+        _ => "",
+    };
     let cells = |tag: &str, texts: &mut dyn Iterator<Item = String>| {
-        texts.enumerate().map(|(column, text)| format!("<{tag}{}>{}</{tag}>", class(column), escape(&text))).collect::<String>()
+        texts.enumerate().map(|(column, text)| format!("<{tag}{}>{}</{tag}>", class(column, &text), escape(&text))).collect::<String>()
     };
     let head = cells("th", &mut table.head.iter().map(|name| name.to_string()));
     let rows: String = table.rows.iter().map(|row| format!("<tr>{}</tr>\n", cells("td", &mut row.iter().cloned()))).collect();
-    format!("<div class=\"wide\"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>")
+    // Expectations begin with a mark; what was observed may be a sentence.
+    let verdicts = if table.head.first() == Some(&"") { " class=\"verdicts\"" } else { "" };
+    format!("<div class=\"wide\"><table{verdicts}>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>")
 }
 
 /// Rules that give the charts' colours their counterparts on a dark screen: CSS wins over the attributes of an SVG.

@@ -10,7 +10,7 @@ use super::content;
 use super::document::Block;
 use super::html::{dark_charts, write};
 use crate::plot::draw::escape;
-use crate::plot::{ChartSvg, Loaded};
+use crate::plot::{self, ChartSvg, Loaded};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use data::PageData;
@@ -44,18 +44,30 @@ fn page(loaded: &Loaded, data: &str, charts: &[ChartSvg]) -> String {
     let title = escape(&content::title(&loaded.summary));
     let style = STYLES.concat() + &dark_charts();
     let script = SCRIPTS.join("\n");
-    let blocks = content::blocks(loaded);
-    let body: String = blocks.iter().map(|block| body(block, loaded, charts) + "\n").collect();
+    let blocks = blocks(loaded);
+    let begin = blocks.iter().position(|block| matches!(block, Block::Heading(_))).unwrap_or(blocks.len());
+    let [opening, sections] = [&blocks[..begin], &blocks[begin..]]
+        .map(|blocks| blocks.iter().map(|block| body(block, loaded, charts) + "\n").collect::<String>());
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta http-equiv=\"Content-Security-Policy\" content=\"{}\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{title} – closestorm</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{}{body}{}</main>\n\
+         <title>{title} – closestorm</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{opening}{}{sections}{}</main>\n\
          <script type=\"application/json\" id=\"data\">{data}</script>\n<script>{script}</script>\n</body>\n</html>\n",
         policy(&style, &script),
         contents(&blocks),
         scenario(&loaded.scenario),
     )
+}
+
+/// What the report says; the curve of those who did not come back, too, which a drawn chart cannot show where it is nobody who did.
+fn blocks(loaded: &Loaded) -> Vec<Block> {
+    let mut blocks = content::blocks(loaded);
+    let heading = blocks.iter().position(|block| *block == Block::Heading(content::RECONNECT.to_owned()));
+    if let Some(heading) = heading.filter(|_| !loaded.reconnects.is_empty() && !blocks.contains(&Block::Chart("reconnect"))) {
+        blocks.insert(heading + 1, Block::Chart("reconnect"));
+    }
+    blocks
 }
 
 /// Nothing but the style and the script of this page, told by their hashes.
@@ -87,21 +99,29 @@ fn body(block: &Block, loaded: &Loaded, charts: &[ChartSvg]) -> String {
     match block {
         Block::Heading(text) => format!("<h2 id=\"{}\">{}</h2>", anchor(text), escape(text)),
         Block::Chart("endings") => causes::matrix(loaded),
-        Block::Chart(name) if LIVE.contains(name) => {
-            let drawn = charts.iter().find(|chart| chart.name == *name);
-            let left_out = || format!("<p class=\"none\">Without a script this chart is in {name}.svg.</p>");
-            let (about, drawn) = (drawn.map_or(*name, |chart| chart.about), drawn.map_or_else(left_out, |chart| chart.svg.clone()));
-            format!(
-                "<figure data-chart=\"{name}\"><div class=\"live\" hidden></div><div class=\"drawn\">{drawn}</div>\
-                 <figcaption>{}</figcaption></figure>",
-                escape(about)
-            )
-        }
+        Block::Chart(name) if LIVE.contains(name) => live(name, loaded, charts),
         Block::Chart(name) if charts.iter().all(|chart| chart.name != *name) => {
             format!("<p class=\"none\">This chart is too large for the page: see {name}.svg.</p>")
         }
         block => write(block, charts),
     }
+}
+
+/// A chart that the script draws, and what stands there without it.
+fn live(name: &str, loaded: &Loaded, charts: &[ChartSvg]) -> String {
+    let chart = charts.iter().find(|chart| chart.name == name);
+    let title = if plot::applies(name, loaded) { plot::title(name, loaded) } else { "Nobody came back".to_owned() };
+    let without = || match plot::applies(name, loaded) {
+        true => format!("<p class=\"none\">Without a script this chart is in {name}.svg.</p>"),
+        false => "<p class=\"none\">Without a script this chart is not drawn; the table below has its numbers.</p>".to_owned(),
+    };
+    let (about, drawn) = (chart.map_or(name, |chart| chart.about), chart.map_or_else(without, |chart| chart.svg.clone()));
+    format!(
+        "<figure data-chart=\"{name}\"><div class=\"live\" hidden><p class=\"headline\">{}</p></div><div class=\"drawn\">{drawn}</div>\
+         <figcaption>{}</figcaption></figure>",
+        escape(&title),
+        escape(about)
+    )
 }
 
 fn scenario(text: &str) -> String {
@@ -117,4 +137,184 @@ fn scenario(text: &str) -> String {
 /// Escaped line by line: an escape makes one line of several.
 fn lines(text: &str) -> String {
     text.lines().map(|line| escape(line) + "\n").collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plot::fixture;
+
+    fn page_of(loaded: &Loaded) -> String {
+        html(loaded, &plot::svgs(loaded).unwrap())
+    }
+
+    /// The page without its style, its scripts and its data.
+    fn texts(page: &str) -> String {
+        let without = |text: String, from: &str, to: &str| {
+            let mut parts = text.split(from);
+            let first = parts.next().unwrap_or_default().to_owned();
+            parts.fold(first, |all, part| all + part.split_once(to).map_or("", |(_, rest)| rest))
+        };
+        without(without(page.to_owned(), "<script", "</script>"), "<style>", "</style>")
+    }
+
+    #[test]
+    fn one_file_without_network_and_with_every_chart() {
+        let loaded = fixture::crash_storm();
+        let page = page_of(&loaded);
+        // The matrix of endings is a table here.
+        assert_eq!(page.matches("<svg ").count(), plot::CHARTS.len() - 1);
+        assert!(page.contains("<table class=\"matrix\">"));
+        let texts = texts(&page);
+        for part in ["src=", "@import", "url(", "<script", " style=", " onclick="] {
+            assert!(!texts.contains(part), "{part}");
+        }
+        let outward = texts.split("href=\"").skip(1).filter(|rest| !rest.starts_with('#')).count();
+        assert_eq!(
+            (outward, texts.matches("http").count()),
+            (0, plot::CHARTS.len()),
+            "only the name space of SVG, and the policy's http-equiv"
+        );
+        for anchor in texts.split("href=\"#").skip(1).map(|rest| rest.split('"').next().unwrap()) {
+            assert_eq!(texts.matches(&format!(" id=\"{anchor}\"")).count(), 1, "{anchor}");
+        }
+    }
+
+    #[test]
+    fn the_sections_stand_in_the_order_in_which_a_reader_asks() {
+        let mut loaded = fixture::crash_storm();
+        loaded.manifest = Some(crate::results::manifest::collect(vec!["closestorm".to_owned()], crate::seed::Seed(7)));
+        loaded.scenario = "duration = \"10s\"".to_owned();
+        let page = page_of(&loaded);
+        let parts = [
+            "Does a crash with 1,000 clients",
+            "No: 2 of 1,000 never came back",
+            "4.31 s",
+            "data-chart=\"timeline\"",
+            "data-chart=\"reconnect\"",
+            "Phases of the outages</h2>",
+            "class=\"matrix\"",
+            "data-chart=\"round-trips\"",
+            "Unexpected close codes</h2>",
+            "Load generator health</h2>",
+            "The machine</h2>",
+            "How to repeat</h2>",
+            "closestorm run scenarios/crash-storm.toml --seed 7</code>",
+            "duration = &quot;10s&quot;",
+        ];
+        let mut from = 0;
+        for part in parts {
+            from += page[from..].find(part).unwrap_or_else(|| panic!("{part} is not below the part before it"));
+        }
+    }
+
+    #[test]
+    fn names_and_reasons_cannot_break_out_of_the_page() {
+        let evil = "</script><img src=x onerror=alert(1)>\u{2028}&";
+        let mut loaded = fixture::crash_storm();
+        let row = loaded.summary.cohorts.shift_remove("web").unwrap();
+        loaded.summary.cohorts.insert(evil.to_owned(), row);
+        loaded.timeline.iter_mut().for_each(|row| row.cohort = evil.to_owned());
+        loaded.summary.scenario = evil.to_owned();
+        loaded.summary.faults[0].id = evil.to_owned();
+        loaded.closes[0].cause = evil.to_owned();
+        loaded.summary.command = "closestorm run \"a&b\"".to_owned();
+        loaded.scenario = evil.to_owned();
+        let page = page_of(&loaded);
+        assert!(!page.contains("<img") && !page.contains("<b>down"));
+        assert_eq!((page.matches("<script").count(), page.matches("</script>").count()), (2, 2));
+        assert!(page.contains("closestorm run &quot;a&amp;b&quot;"));
+        assert!(page.contains("going &lt;b&gt;down&lt;/b&gt; &amp; &quot;out&quot; | pipe"));
+        let data = page.split("id=\"data\">").nth(1).unwrap().split("</script>").next().unwrap();
+        let data: serde_json::Value = serde_json::from_str(data).unwrap();
+        assert_eq!(data["cohorts"][0]["name"], evil);
+    }
+
+    /// Relative luminance and contrast as WCAG 2 has them.
+    fn contrast(a: &str, b: &str) -> f64 {
+        let luminance = |colour: &str| {
+            let part = |from: usize| {
+                let value = f64::from(u8::from_str_radix(&colour[from..from + 2], 16).unwrap()) / 255.0;
+                if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+            };
+            0.2126 * part(1) + 0.7152 * part(3) + 0.0722 * part(5)
+        };
+        let (a, b) = (luminance(a) + 0.05, luminance(b) + 0.05);
+        if a > b { a / b } else { b / a }
+    }
+
+    #[test]
+    fn marks_and_texts_can_be_told_from_the_paper_in_both_schemes() {
+        let long = |colour: &str| match colour.len() {
+            4 => colour.chars().skip(1).fold("#".to_owned(), |all, c| all + &c.to_string() + &c.to_string()),
+            _ => colour.to_owned(),
+        };
+        for scheme in [0, 1] {
+            let value = |name: &str| {
+                let found = STYLES.iter().find_map(|style| style.split(&format!("--{name}: ")).nth(1 + scheme));
+                long(found.unwrap_or_else(|| panic!("{name} in scheme {scheme}")).split([';', ' ']).next().unwrap())
+            };
+            let paper = value("paper");
+            for mark in ["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "axis", "fault", "focus"] {
+                assert!(contrast(&value(mark), &paper) >= 3.0, "{mark} in scheme {scheme}: {}", contrast(&value(mark), &paper));
+                // On the bands of faults and of down times, too.
+                if mark.starts_with('s') {
+                    assert!(
+                        contrast(&value(mark), &value("down")) >= 3.0,
+                        "{mark} on down in {scheme}: {}",
+                        contrast(&value(mark), &value("down"))
+                    );
+                }
+            }
+            for text in ["ink", "muted", "pass", "fail", "open"] {
+                for ground in [paper.clone(), value("soft")] {
+                    assert!(contrast(&value(text), &ground) >= 4.5, "{text} in scheme {scheme}: {}", contrast(&value(text), &ground));
+                }
+            }
+            let on_heat =
+                if scheme == 0 { ["ink", "ink", "#10151c", "#ffffff", "#ffffff"] } else { ["ink", "ink", "#ffffff", "#10151c", "#10151c"] };
+            for (heat, text) in on_heat.iter().enumerate() {
+                let text = if text.starts_with('#') { (*text).to_owned() } else { value(text) };
+                assert!(contrast(&text, &value(&format!("h{heat}"))) >= 4.5, "heat {heat} in scheme {scheme}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_colour_of_the_charts_has_a_dark_counterpart() {
+        let rules = dark_charts();
+        for (_, loaded) in fixture::all() {
+            for chart in plot::svgs(&loaded).unwrap() {
+                for colour in chart.svg.split("fill=\"#").skip(1).map(|rest| &rest[..6]) {
+                    assert!(rules.contains(&format!("[fill=\"#{colour}\"]")), "{} uses #{colour}", chart.name);
+                }
+            }
+        }
+    }
+
+    /// With `CLOSESTORM_CHARTS=DIR` the pages stay in DIR to be looked at.
+    #[test]
+    fn pages_of_all_kinds_of_runs_are_complete_and_small() {
+        for (run, loaded) in fixture::all() {
+            let page = page_of(&loaded);
+            assert!(page.ends_with("</html>\n") && page.len() <= BYTES_MAX, "{run}: {} bytes", page.len());
+            if let Some(dir) = std::env::var_os("CLOSESTORM_CHARTS") {
+                std::fs::write(std::path::Path::new(&dir).join(format!("{run}.html")), page).unwrap();
+                std::fs::write(std::path::Path::new(&dir).join(format!("{run}.md")), crate::report::markdown(&loaded)).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_too_large_loses_drawn_charts_first_and_says_so() {
+        let loaded = fixture::crash_storm();
+        let mut charts = plot::svgs(&loaded).unwrap();
+        for name in ["timeline", "phases"] {
+            let chart = charts.iter_mut().find(|chart| chart.name == name).unwrap();
+            chart.svg += &"x".repeat(BYTES_MAX);
+        }
+        let page = html(&loaded, &charts);
+        assert!(page.len() <= BYTES_MAX);
+        assert!(page.contains("Without a script this chart is in timeline.svg") && page.contains("too large for the page: see phases.svg"));
+    }
 }

@@ -70,6 +70,10 @@ const yAxis = (format, more = {}) => axis({
     values: (u, splits) => splits.map((value) => (value === null ? '' : format(value))),
     size: (u, values) => Math.max(34, 14 + 6.7 * widest(values)), space: 34, ...more,
 });
+// With the unit of the longest time, so that 0 has it too.
+function unitFor(ms) {
+    return ms >= 7.2e6 ? ['h', 3.6e6] : ms >= 180e3 ? ['min', 60e3] : ms >= 1000 ? ['s', 1000] : ms >= 1 ? ['ms', 1] : ['µs', 0.001];
+}
 const xAxis = (format, more = {}) => axis({ values: (u, splits) => splits.map(format), space: 64, size: 28, ...more });
 
 // Bands and lines of faults; `named`: with their names, or numbers where there is no room.
@@ -100,6 +104,7 @@ function marksPlugin(marks, named) {
         ctx.lineWidth = 1.25 * ratio;
         ctx.font = `600 ${11.5 * ratio}px system-ui, sans-serif`;
         ctx.textBaseline = 'bottom';
+        ctx.textAlign = 'left';
         let end = -Infinity;
         const width = (mark) => ctx.measureText(mark.label).width + 14 * ratio;
         const fit = visible.every((mark, n) => at(mark) + width(mark) < (n + 1 < visible.length ? at(visible[n + 1]) : bbox.left + bbox.width + 8 * ratio));

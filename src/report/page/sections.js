@@ -2,6 +2,8 @@
 // chart for each below; cohorts whose lines would lie on one another share one.
 
 const LINES_MAX = 5;
+// Steps of axes that count.
+const COUNTS = [1, 10, 100, 1e3, 1e4, 1e5, 1e6].flatMap((n) => [n, 2 * n, 5 * n]);
 
 // The cohorts that are shown, by their place; all figures follow.
 const chosen = new Set();
@@ -20,7 +22,7 @@ function chips(data) {
     followers.push(() => boxes.forEach((box, place) => { box.checked = chosen.has(place); }));
     const every = data.cohorts.map((_, place) => place);
     const labels = data.cohorts.map((cohort, place) => node('label', {}, boxes[place], cohort.name));
-    return [node('fieldset', { class: 'chips' }, node('legend', {}, 'Cohorts shown'),
+    return [node('fieldset', { class: 'chips' }, node('legend', {}, `Cohorts shown${data.cohorts.length > LINES_MAX ? `: up to ${LINES_MAX} have lines of their own, more are one line` : ''}`),
         node('button', { type: 'button', onclick: () => choose(every) }, 'All'), node('button', { type: 'button', onclick: () => choose([]) }, 'None'), ...labels)];
 }
 
@@ -48,7 +50,7 @@ const key = (entries) => node('ul', { class: 'key' }, ...entries.map(([mark, wor
 
 function timeAxis(data) {
     // A unit for the whole axis.
-    const [unit, ms] = data.end_ms >= 7.2e6 ? ['h', 3.6e6] : data.end_ms >= 180e3 ? ['min', 60e3] : data.end_ms >= 1000 ? ['s', 1000] : ['ms', 1];
+    const [unit, ms] = unitFor(data.end_ms);
     const incrs = [1, 2, 5, 10, 15, 20, 30, 60, 100, 120, 200, 300, 500, 600].flatMap((n) => [n * ms, (n * ms) / 100, (n * ms) / 10]).sort((a, b) => a - b);
     return { unit, axis: xAxis((value) => `${+(value / ms).toFixed(3)} ${unit}`, { incrs, space: 70 }) };
 }
@@ -70,6 +72,9 @@ function timeline(place, data) {
         tools(group, full, `Drag over a chart to zoom, double-click for the whole run. Time since ${data.since}; points every ${offset(data.step_ms)}${merged}.`),
         keys, openName, openAt, attemptsName, attemptsAt);
     let charts = [];
+    // Times stand below each other.
+    const wide = widest([count(data.cohorts.reduce((all, cohort) => all + cohort.open.reduce((a, b) => Math.max(a, b), 0), 1))]);
+    const left = (more) => yAxis(count, { incrs: COUNTS, size: 14 + 6.7 * Math.max(wide, 4), ...more });
     const plugin = (named) => marksPlugin(data.marks, named);
     const sum = (places, series) => Array.from({ length: points }, (_, n) => places.reduce((all, one) => all + (data.cohorts[one][series][n] || 0), 0));
     const ends = Array.from({ length: points }, (_, n) => Math.min((n + 1) * data.step_ms, data.end_ms));
@@ -99,12 +104,12 @@ function timeline(place, data) {
         const top = (rows) => rows.reduce((most, row) => row.reduce((a, b) => Math.max(a, b), most), 0) * 1.06;
         const strokes = all.map((line) => ({ stroke: () => dressed(line).colour, width: 2, dash: dressed(line).dash, points: { show: false } }));
         charts = [
-            chart(openAt, { title: 'Open clients over time', height: 220, group, full, tip, scales: scales(top(open)), padding: [22, 8, 0, 0],
-                axes: [bottom, yAxis(count, { incrs: [1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1e3, 2e3, 2500, 5e3, 1e4, 2e4, 25e3, 5e4, 1e5, 2e5, 25e4, 5e5, 1e6, 2e6] })],
+            chart(openAt, { title: 'Open clients over time', height: 220, group, full, tip, scales: scales(top(open)), padding: [22, 18, 0, 0],
+                axes: [bottom, left()],
                 series: [{}, ...strokes, ...low.map(() => ({ stroke: 'transparent', points: { show: false } }))],
                 bands: low.map((_, i) => ({ series: [i + 1, all.length + i + 1], fill: () => dressed(all[i]).colour + '40' })), plugins: [plugin(true)] }, [[0, ...ends], ...open, ...low]),
-            chart(attemptsAt, { title: 'Attempts over time', height: 130, group, full, tip, scales: scales(top(attempts)), padding: [8, 8, 0, 0],
-                axes: [bottom, yAxis(count, { incrs: [1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1e3, 2e3, 2500, 5e3, 1e4, 2e4, 25e3, 5e4, 1e5, 2e5, 25e4, 5e5, 1e6] })],
+            chart(attemptsAt, { title: 'Attempts over time', height: 130, group, full, tip, scales: scales(top(attempts)), padding: [8, 18, 0, 0],
+                axes: [bottom, left()],
                 series: [{}, ...strokes.map((stroke, i) => ({ ...stroke, paths: uPlot.paths.stepped({ align: 1 }), width: 1.5, fill: all.length === 1 ? () => dressed(all[i]).colour + '55' : undefined }))],
                 plugins: [plugin(false)] }, [[...begins, data.end_ms], ...attempts.map((row) => [...row, row[row.length - 1]])]),
         ];
@@ -120,12 +125,12 @@ function timeline(place, data) {
         const most = Math.max(1, ...data.cohorts.flatMap((cohort) => cohort.open)) * 1.06;
         place.append(node('h3', {}, 'Open clients of each cohort ', node('small', {}, `one scale: 0 to ${count(most / 1.06)}`)));
         multiples(place, data, data.cohorts.map((_, n) => n), (one) => ({
-            data: [[0, ...ends], [0, ...data.cohorts[one].open]], full, scales: { x: timeScale(full), y: { range: [0, most] } }, bottom, left: count,
+            data: [[0, ...ends], [0, ...data.cohorts[one].open]], full, scales: { x: timeScale(full), y: { range: [0, most] } }, bottom, left: count, y: { incrs: COUNTS },
             tip: (u) => ({ head: offset(ends[around(u, data, points)]), rows: [[null, `${count(data.cohorts[one].open[around(u, data, points)])} open`]] }),
             plugins: [plugin(false)],
         }), 'Open clients');
     }
-    if (data.closes.cells.length) closes(place, data, full, bottom);
+    if (data.closes.cells.length) closes(place, data, full, bottom, left);
     return unit !== '';
 }
 const around = (u, data, points) => Math.max(0, Math.min(points - 1, Math.floor(u.posToVal(u.cursor.left, 'x') / data.step_ms)));
@@ -143,7 +148,7 @@ function multiples(place, data, places, of, title) {
             const holder = node('figure', {}, node('figcaption', {}, data.cohorts[one].name));
             grid.append(holder);
             const small = { ...bottom, space: 60, values: (u, splits) => bottom.values(u, splits) };
-            return chart(holder, { title: `${title}, ${data.cohorts[one].name}`, height: 96, padding: [6, 10, 0, 0], axes: [small, yAxis(left, { space: 26, ...(options.y || {}) })],
+            return chart(holder, { title: `${title}, ${data.cohorts[one].name}`, height: 96, padding: [6, 18, 0, 0], axes: [small, yAxis(left, { space: 26, ...(options.y || {}) })],
                 series: [{}, ...(series || [{ stroke: () => seriesColour(0), width: 2, points: { show: false } }])], ...options }, table);
         });
     };
@@ -151,12 +156,12 @@ function multiples(place, data, places, of, title) {
     draw();
 }
 
-function closes(place, data, full, bottom) {
+function closes(place, data, full, bottom, left) {
     const { step_ms: step, codes, cells, side } = data.closes;
     const bars = Math.ceil(data.end_ms / step);
     const holder = node('div');
     const keys = node('div');
-    place.append(node('h3', {}, `Closes per ${offset(step)} by code `, node('small', {}, `as the ${side} app sees it`)), keys, holder);
+    place.append(node('h3', {}, `Closes per ${step === 1000 ? 'second' : offset(step)} by code `, node('small', {}, `as the ${side} app sees it`)), keys, holder);
     let one;
     const draw = () => {
         if (one) one.end();
@@ -174,9 +179,9 @@ function closes(place, data, full, bottom) {
             sums.unshift({ n, values: below.map((value, bar) => (value ? value : null)) });
         }
         const most = Math.max(1, ...below);
-        one = chart(holder, { title: `Closes by code as the ${side} app sees it`, height: 130, group: 'time', full, padding: [8, 8, 0, 0],
+        one = chart(holder, { title: `Closes by code as the ${side} app sees it`, height: 130, group: 'time', full, padding: [8, 18, 0, 0],
             scales: { x: timeScale(full), y: { range: [0, most * 1.06] } },
-            axes: [bottom, yAxis(count, { incrs: [1, 2, 5, 10, 20, 25, 50, 100, 200, 250, 500, 1e3, 2e3, 2500, 5e3, 1e4, 2e4, 25e3, 5e4, 1e5, 1e6] })],
+            axes: [bottom, left()],
             series: [{}, ...sums.map(({ n }) => ({ stroke: () => look(n), fill: () => look(n), width: 0, points: { show: false }, paths: uPlot.paths.bars({ size: [1, Infinity], align: 1, gap: 1 }) }))],
             tip: (u) => {
                 const bar = Math.max(0, Math.min(bars - 1, Math.floor(u.posToVal(u.cursor.left, 'x') / step)));
@@ -239,7 +244,7 @@ function reconnect(place, data) {
         series: [{}, ...curves.map((curve, n) => ({ stroke: () => look(n).colour, width: 2, dash: look(n).dash, points: { show: false }, spanGaps: true, paths: uPlot.paths.stepped({ align: 1 }) }))],
         plugins: [{ hooks: { draw: (u) => notReached(u, curves, look, small) } }],
     });
-    const ticks = small => ({ splits: () => (small ? [0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 0.9, 1]) });
+    const ticks = (small) => ({ splits: () => (small ? [0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 0.9, 1]) });
     const draw = () => {
         if (one) one.end();
         const apart = lines(data, (place) => (of(place) ? of(place).steps.concat([[of(place).until_us, of(place).outages]]) : null));
@@ -249,9 +254,10 @@ function reconnect(place, data) {
         keys.replaceChildren(curves.length ? key(curves.map((curve, n) => [swatch(look(n).colour, look(n).dash),
             `${data.cohorts.length > 1 ? drawn[n].name + ': ' : ''}n = ${count(curve.outages)}, p50 ${words(curve, 0.5)}, p90 ${words(curve, 0.9)}, p99 ${words(curve, 0.99)}`]))
             : node('p', { class: 'note' }, 'No cohort that is chosen had an outage.'));
-        const { axes } = { axes: [xAxis((ms) => time(ms * 1000), { space: 72, ...(logarithmic ? { filter: (u, splits) => splits.map((value) => (/^[125]/.test(value.toExponential()) ? value : null)), values: (u, splits) => splits.map((value) => (value === null ? '' : time(value * 1000))) } : {}) }),
-            yAxis((share) => `${Math.round(share * 100)} %`, ticks(false))] };
-        one = chart(holder, { title: 'Share of outages that are over, by time since the fault', height: 300, full: full(), padding: [12, 12, 0, 0], axes,
+        const [unit, length] = unitFor(full()[1]);
+        const axes = [xAxis((ms) => `${+(ms / length).toFixed(3)} ${unit}`, { space: 72, ...(logarithmic ? { filter: (u, splits) => splits.map((value) => (/^[125]/.test(value.toExponential()) ? value : null)), values: (u, splits) => splits.map((value) => (value === null ? '' : time(value * 1000))) } : {}) }),
+            yAxis((share) => `${Math.round(share * 100)} %`, ticks(false))];
+        one = chart(holder, { title: 'Share of outages that are over, by time since the fault', height: 300, full: full(), padding: [12, 18, 0, 0], axes,
             ...options(curves, look, false),
             tip: (u) => {
                 const us = u.posToVal(u.cursor.left, 'x') * 1000;
@@ -270,7 +276,7 @@ function reconnect(place, data) {
         multiples(place, data, with_outages, (n) => {
             const pair = [all, of(n)];
             const look = (i) => (i ? { colour: seriesColour(0), dash: [] } : { colour: css('axis'), dash: [3, 3] });
-            return { data: uPlot.join(pair.map(path)), full: full(), bottom: xAxis((ms) => time(ms * 1000)), left: (share) => `${Math.round(share * 100)} %`, y: ticks(true),
+            return { data: uPlot.join(pair.map(path)), full: full(), bottom: xAxis((ms) => `${+(ms / unitFor(full()[1])[1]).toFixed(3)} ${unitFor(full()[1])[0]}`), left: (share) => `${Math.round(share * 100)} %`, y: ticks(true),
                 ...options(pair, look, true), series: options(pair, look, true).series.slice(1),
                 tip: (u) => ({ head: `back by ${time(u.posToVal(u.cursor.left, 'x') * 1000)}`, rows: [[null, percent(shareBy(of(n), u.posToVal(u.cursor.left, 'x') * 1000))], [null, `p50 ${words(of(n), 0.5)}`]] }) };
         }, 'Share of outages that are over');
@@ -350,7 +356,7 @@ function roundTrips(place, data) {
     const draw = () => {
         if (one) one.end();
         const { data: table, bottom: x, left, y, series, ...options } = of(with_echo[0]);
-        one = chart(holder, { title: 'Round trips over time', height: 240, group: 'time', padding: [22, 8, 0, 0], axes: [x, yAxis(left, y)], series: [{}, ...series], ...options }, table);
+        one = chart(holder, { title: 'Round trips over time', height: 240, group: 'time', padding: [22, 18, 0, 0], axes: [x, yAxis(left, y)], series: [{}, ...series], ...options }, table);
     };
     shownAgain.push(draw);
     draw();
