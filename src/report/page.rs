@@ -143,6 +143,7 @@ fn lines(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::plot::fixture;
+    use crate::plot::scene::Ink;
 
     fn page_of(loaded: &Loaded) -> String {
         html(loaded, &plot::svgs(loaded).unwrap())
@@ -277,6 +278,17 @@ mod tests {
                 let text = if text.starts_with('#') { (*text).to_owned() } else { value(text) };
                 assert!(contrast(&text, &value(&format!("h{heat}"))) >= 4.5, "heat {heat} in scheme {scheme}");
             }
+        }
+    }
+
+    #[test]
+    fn series_of_drawn_charts_can_be_told_from_the_paper_in_both_schemes() {
+        let rules = dark_charts();
+        for n in 0..6 {
+            let (r, g, b) = Ink::Series(n).rgb();
+            let light = format!("#{r:02X}{g:02X}{b:02X}");
+            let dark = rules.split(&format!("[fill=\"{light}\"] {{ fill: ")).nth(1).unwrap().split(' ').next().unwrap();
+            assert!(contrast(&light, "#ffffff") >= 3.0 && contrast(dark, "#14181f") >= 3.0, "{n}: {light} {dark}");
         }
     }
 

@@ -34,7 +34,8 @@ fn the_page_shows_what_the_summary_says_and_asks_nobody() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let (file, out) = (folder.path().join("test.toml"), folder.path().join("run"));
     std::fs::write(&file, scenario()).expect("it is written");
-    let made = Command::new(env!("CARGO_BIN_EXE_closestorm")).arg("simulate").arg(&file).arg("--quiet").arg("--out").arg(&out).output().unwrap();
+    let made =
+        Command::new(env!("CARGO_BIN_EXE_closestorm")).arg("simulate").arg(&file).arg("--quiet").arg("--out").arg(&out).output().unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let page = out.join("report.html");
     let bytes = std::fs::metadata(&page).unwrap().len();

@@ -3,9 +3,11 @@
 //! Everything has a bound, so that the page stays small however long the run and however many its clients: points of the timeline are several
 //! intervals where there are too many, and a curve has its exact steps at a grid of percentiles.
 
+use crate::expect::{Expectation, Limit, Metric, Names, Stat};
 use crate::metrics::told_apart::code_word;
+use crate::number;
 use crate::plot::{self, Loaded, SurvivalCurve};
-use crate::results::record::TimelineRow;
+use crate::results::record::{ExpectationRow, TimelineRow};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -23,6 +25,8 @@ const CODES_MAX: usize = 7;
 const CLOSES_MAX: usize = 12_000;
 /// Cohorts beyond this are put together.
 const COHORTS_MAX: usize = 100;
+/// Limits beyond this are not drawn.
+const LIMITS_MAX: usize = 12;
 /// Faults beyond this have no mark.
 const MARKS_MAX: usize = 200;
 
@@ -45,6 +49,8 @@ pub(super) struct PageData {
     pub(super) marks: Vec<PageMark>,
     /// Time to reconnect: of all cohorts first where there are several, then of each that had outages.
     pub(super) curves: Vec<PageCurve>,
+    /// Limits of expectations on these curves.
+    pub(super) limits: Vec<PageLimit>,
 }
 
 /// One cohort over time; its series have a number for each point.
@@ -100,6 +106,17 @@ pub(super) struct PageCurve {
     pub(super) steps: Vec<(u64, f64)>,
 }
 
+/// A limit of an expectation on the time to reconnect: where the curve must be beyond, or before.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(super) struct PageLimit {
+    /// `p99 < 10s`.
+    pub(super) label: String,
+    pub(super) us: f64,
+    pub(super) share: f64,
+    /// `pass`, `fail` or `inconclusive`.
+    pub(super) result: String,
+}
+
 impl PageData {
     /// Of a run.
     pub(super) fn of(loaded: &Loaded) -> PageData {
@@ -118,6 +135,7 @@ impl PageData {
             closes: closes(loaded, &names, end_ms),
             marks: marks(loaded),
             curves: curves(loaded, &names),
+            limits: limits(loaded),
         }
     }
 
@@ -253,6 +271,32 @@ fn curves(loaded: &Loaded, names: &[String]) -> Vec<PageCurve> {
     let all = (with > 1).then(|| (None, of.concat()));
     let each = of.into_iter().enumerate().map(|(cohort, outages)| (Some(cohort), outages)).filter(|(_, outages)| !outages.is_empty());
     all.into_iter().chain(each).map(|(cohort, outages)| curve(cohort, outages, points)).collect()
+}
+
+/// Those that a whole curve decides: not those on a window, or on one fault of several.
+fn limits(loaded: &Loaded) -> Vec<PageLimit> {
+    let summary = &loaded.summary;
+    let cohorts: Vec<String> = summary.cohorts.keys().cloned().collect();
+    let faults: Vec<String> = summary.faults.iter().map(|fault| fault.id.clone()).collect();
+    let names = Names { cohorts: &cohorts, faults: &faults, ..Names::default() };
+    let limit = |row: &ExpectationRow| {
+        let expectation = Expectation::parse_as(&row.text, names, true).ok()?;
+        let share = match expectation.stat {
+            Stat::Percentile(percentile) => percentile.quantile(),
+            Stat::Max => 1.0,
+            Stat::Min => 0.0,
+            _ => return None,
+        };
+        let labels = &expectation.labels;
+        let whole = labels.from.is_none() && labels.to.is_none() && (labels.fault.is_none() || faults.len() == 1);
+        let Limit::Micros(us) = expectation.limit else { return None };
+        let (of, what) = (labels.cohort.as_ref().map_or_else(String::new, |cohort| format!("{cohort} ")), expectation.stat.name());
+        let quantile =
+            if let Stat::Percentile(_) = expectation.stat { format!("p{}", number::trimmed(share * 100.0, 2)) } else { what.to_owned() };
+        let label = format!("{of}{quantile} {} {}", expectation.op.symbol(), number::time(us as u64));
+        (whole && expectation.metric == Metric::ReconnectTime).then(|| PageLimit { label, us, share, result: row.result.clone() })
+    };
+    summary.verdict.expectations.iter().filter_map(limit).take(LIMITS_MAX).collect()
 }
 
 fn curve(cohort: Option<usize>, outages: Vec<plot::PlottedOutage>, points: usize) -> PageCurve {

@@ -214,6 +214,8 @@ function reconnect(place, data) {
     const all = data.curves.find((curve) => curve.cohort === null) || data.curves[0];
     const least = Math.max(1, Math.min(...data.curves.flatMap((curve) => (curve.steps.length ? [curve.steps[0][0]] : [curve.until_us]))));
     const most = Math.max(1, ...data.curves.map((curve) => Math.max(curve.until_us * (reached(curve) < 1 ? 1 : 0), curve.steps.length ? curve.steps[curve.steps.length - 1][0] : 0)));
+    // As far as limits need, unless they are so far off that the curves would be a corner of the chart.
+    const wide = Math.max(most, ...data.limits.map(({ us }) => us).filter((us) => us <= 2.5 * most));
     let logarithmic = false;
     const keys = node('div');
     const holder = node('div');
@@ -238,11 +240,11 @@ function reconnect(place, data) {
         const kept = points.filter(([at], n) => n + 1 === points.length || points[n + 1][0] > at);
         return [kept.map(([at]) => at), kept.map(([, share]) => share)];
     };
-    const full = () => [logarithmic ? (least / 1000) * 0.999 : 0, (most / 1000) * (logarithmic ? 1.25 : 1.04)];
+    const full = () => [logarithmic ? (least / 1000) * 0.999 : 0, (wide / 1000) * (logarithmic ? 1.25 : 1.04)];
     const options = (curves, look, small) => ({
         scales: { x: { time: false, distr: logarithmic ? 3 : 1, range: (u, low, high) => (low === u.data[0][0] && high === u.data[0].at(-1) ? full() : [low, high]) }, y: { range: [0, 1.04] } },
         series: [{}, ...curves.map((curve, n) => ({ stroke: () => look(n).colour, width: 2, dash: look(n).dash, points: { show: false }, spanGaps: true, paths: uPlot.paths.stepped({ align: 1 }) }))],
-        plugins: [{ hooks: { draw: (u) => notReached(u, curves, look, small) } }],
+        plugins: [{ hooks: { draw: (u) => { if (!small) drawLimits(u, data.limits); notReached(u, curves, look, small); } } }],
     });
     const ticks = (small) => ({ splits: () => (small ? [0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 0.9, 1]) });
     const draw = () => {
@@ -282,6 +284,36 @@ function reconnect(place, data) {
         }, 'Share of outages that are over');
     }
     return true;
+}
+
+// Where an expectation decides: the curve passes left of, or right of, the corner.
+function drawLimits(u, limits) {
+    const { ctx, bbox } = u;
+    const ratio = devicePixelRatio;
+    ctx.save();
+    ctx.font = `600 ${11.5 * ratio}px system-ui, sans-serif`;
+    ctx.lineWidth = 1.5 * ratio;
+    limits.forEach(({ label, us, share, result }, n) => {
+        const x = u.valToPos(us / 1000, 'x', true);
+        if (x < bbox.left || x > bbox.left + bbox.width) return;
+        const y = u.valToPos(share, 'y', true);
+        ctx.strokeStyle = ctx.fillStyle = css({ pass: 'pass', fail: 'fail' }[result] || 'open');
+        ctx.setLineDash([5 * ratio, 3 * ratio]);
+        ctx.beginPath();
+        ctx.moveTo(x, bbox.top + bbox.height);
+        ctx.lineTo(x, y);
+        ctx.stroke();
+        ctx.setLineDash([]);
+        ctx.beginPath();
+        ctx.arc(x, y, 4 * ratio, 0, 7);
+        ctx.stroke();
+        const text = `${{ pass: '✓', fail: '✗' }[result] || '?'} ${label}`;
+        const left = x + ctx.measureText(text).width + 6 * ratio < bbox.left + bbox.width;
+        ctx.textAlign = left ? 'left' : 'right';
+        ctx.textBaseline = 'bottom';
+        ctx.fillText(text, x + (left ? 4 : -4) * ratio, bbox.top + bbox.height - (6 + 15 * n) * ratio);
+    });
+    ctx.restore();
 }
 
 // A curve that does not come to the top ends with a cross and says how many are missing.
