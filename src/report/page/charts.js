@@ -58,10 +58,10 @@ const shownAgain = [];
 // All charts that are shown.
 const shown = new Set();
 
-function axis(more) {
+function axis({ grid, ticks, ...more }) {
     return {
         stroke: () => css('muted'), font: '12px system-ui, sans-serif', gap: 5,
-        grid: { stroke: () => css('grid'), width: 1 }, ticks: { stroke: () => css('axis'), width: 1, size: 4 }, ...more,
+        grid: { stroke: () => css('grid'), width: 1, ...grid }, ticks: { stroke: () => css('axis'), width: 1, size: 4, ...ticks }, ...more,
     };
 }
 const widest = (values) => Math.max(0, ...(values || []).map((value) => (value || '').length));

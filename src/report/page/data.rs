@@ -331,3 +331,90 @@ fn thinned(curve: &SurvivalCurve, points: usize) -> Vec<(u64, f64)> {
     places.dedup();
     places.into_iter().map(|place| rounded(&curve.steps[place])).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plot::fixture;
+    use crate::results::record::CountRow;
+
+    /// The timeline of a cohort over so many intervals of 100 ms: ten attempts each, ten open clients, and none at 555.
+    fn long(loaded: &mut Loaded, cohort: &str, intervals: u64) {
+        let row = |n: u64| TimelineRow {
+            offset_ms: n * 100,
+            cohort: cohort.to_owned(),
+            open: if n == 555 { 0 } else { 10 },
+            attempts: 10,
+            rtt_p50_us: Some(n),
+            rtt_max_us: Some(2 * n),
+            ..TimelineRow::default()
+        };
+        loaded.timeline.extend((0..intervals).map(row));
+    }
+
+    #[test]
+    fn a_long_timeline_is_put_together_without_losing_a_count_or_a_dip() {
+        let mut loaded = fixture::nothing();
+        long(&mut loaded, "web", 5_990);
+        let data = PageData::of(&loaded);
+        let cohort = &data.cohorts[0];
+        assert_eq!((data.merged, data.step_ms, cohort.open.len()), (10, 1_000, 599));
+        assert_eq!(cohort.attempts.iter().sum::<u64>(), 59_900);
+        assert_eq!((cohort.open[55], cohort.low[55], cohort.low[56]), (10, 0, 10), "the dip is in point 55");
+        // The worst interval of each point: percentiles cannot be added.
+        assert_eq!(cohort.rtt_us[1], [Some(19), None, Some(38)]);
+        // A short one is as it is.
+        let mut loaded = fixture::nothing();
+        long(&mut loaded, "web", 100);
+        assert!(PageData::of(&loaded).cohorts[0].low.is_empty() && PageData::of(&loaded).merged == 1);
+    }
+
+    #[test]
+    fn many_cohorts_and_long_runs_stay_within_bounds() {
+        let mut loaded = fixture::nothing();
+        let row = loaded.summary.cohorts.shift_remove("web").unwrap();
+        for n in 0..130 {
+            loaded.summary.cohorts.insert(format!("cohort-{n}"), row.clone());
+            long(&mut loaded, &format!("cohort-{n}"), 600);
+        }
+        let close = |second: u32| CountRow {
+            second,
+            width_s: 1,
+            metric: "closes".to_owned(),
+            cohort: format!("cohort-{}", second % 130),
+            side: Some("client".to_owned()),
+            reported: Some(4000 + (second % 20) as u16),
+            count: 3,
+            ..CountRow::default()
+        };
+        loaded.counts = Some((0..60).map(close).collect());
+        let data = PageData::of(&loaded);
+        assert_eq!((data.cohorts.len(), data.cohorts[99].name.as_str()), (COHORTS_MAX, "31 other cohorts"));
+        assert_eq!(data.cohorts.iter().flat_map(|cohort| &cohort.attempts).sum::<u64>(), 130 * 6_000);
+        assert_eq!((data.cohorts[99].open[0], data.closes.codes.len()), (310, CODES_MAX + 1));
+        assert_eq!(data.closes.codes.last().map(String::as_str), Some("other"));
+        assert_eq!(data.closes.cells.iter().map(|cell| cell.3).sum::<u64>(), 180);
+        assert!(data.json().len() < 400_000, "{}", data.json().len());
+    }
+
+    #[test]
+    fn a_thinned_curve_has_exact_steps_and_both_ends() {
+        let outage = |n: u64| plot::PlottedOutage { time_us: n * 7, ended: n < 9_900, weight: 1.0 };
+        let whole = plot::estimate((0..10_000).map(outage).collect());
+        let thin = curve(Some(0), (0..10_000).map(outage).collect(), 300);
+        assert!(thin.steps.len() <= 300, "{}", thin.steps.len());
+        assert_eq!((thin.outages, thin.back, thin.until_us), (10_000, 9_900, 9_999 * 7));
+        assert_eq!((thin.steps[0].0, thin.steps.last().unwrap().0), (0, 9_899 * 7));
+        for (time, share) in &thin.steps {
+            let exact = whole.steps.iter().find(|step| step.0 == *time).unwrap().1;
+            assert!((exact - share).abs() < 1e-6);
+        }
+    }
+
+    #[test]
+    fn limits_of_expectations_stand_where_they_decide() {
+        let limits = PageData::of(&fixture::crash_storm()).limits;
+        let found: Vec<_> = limits.iter().map(|limit| (limit.label.as_str(), limit.us, limit.share, limit.result.as_str())).collect();
+        assert_eq!(found, [("p99 < 10 s", 1e7, 0.99, "pass"), ("web p99.9 < 20 s", 2e7, 0.999, "inconclusive")]);
+    }
+}

@@ -39,7 +39,7 @@ function lines(data, of) {
     return [...same.values()].map((places, n) => {
         const look = data.cohorts.length <= LINES_MAX ? places[0] : n;
         const names = places.map((place) => data.cohorts[place].name);
-        const name = names.length > 3 ? `${names[0]} and ${names.length - 1} others (the same)` : names.join(', ') + (names.length > 1 ? ' (the same)' : '');
+        const name = names.length > 1 ? `each of ${names.length} cohorts alike: ${names.slice(0, 3).join(', ')}${names.length > 3 ? ', …' : ''}` : names[0];
         return { name, places, look };
     });
 }
@@ -222,7 +222,7 @@ function reconnect(place, data) {
     const toggle = node('button', { type: 'button', 'aria-pressed': 'false', onclick: () => {
         logarithmic = !logarithmic;
         toggle.setAttribute('aria-pressed', String(logarithmic));
-        draw();
+        shownAgain.forEach((again) => again());
     } }, 'Logarithmic time');
     place.append(...chips(data), node('div', { class: 'tools' }, toggle, node('p', {}, 'Kaplan–Meier: outages that did not end count until they were last seen. Point at the chart for the share that is back by a time, and for the time of a percentile.')),
         keys, node('h3', {}, 'Share of outages that are over ', node('small', {}, 'by time since the fault')), holder);
@@ -246,6 +246,18 @@ function reconnect(place, data) {
         series: [{}, ...curves.map((curve, n) => ({ stroke: () => look(n).colour, width: 2, dash: look(n).dash, points: { show: false }, spanGaps: true, paths: uPlot.paths.stepped({ align: 1 }) }))],
         plugins: [{ hooks: { draw: (u) => { if (!small) drawLimits(u, data.limits); notReached(u, curves, look, small); } } }],
     });
+    // Round times of a logarithmic axis, as many as there is room for.
+    const rounds = (u, i, from, to) => {
+        const room = Math.max(2, Math.floor(u.bbox.width / devicePixelRatio / 64));
+        const decades = Array.from({ length: 13 }, (_, n) => 10 ** (n - 3));
+        const by = (digits) => decades.flatMap((ten) => digits.map((n) => n * ten)).filter((ms) => ms >= from && ms <= to);
+        const fits = [[1, 2, 3, 4, 5, 6, 8], [1, 2, 5], [1]].map(by).find((all) => all.length <= room);
+        return fits || by([1]).filter((_, n, all) => (all.length - 1 - n) % Math.ceil(all.length / room) === 0);
+    };
+    const timesBelow = () => {
+        const [unit, length] = unitFor(full()[1]);
+        return logarithmic ? xAxis((ms) => time(ms * 1000), { splits: rounds }) : xAxis((ms) => `${+(ms / length).toFixed(3)} ${unit}`, { space: 72 });
+    };
     const ticks = (small) => ({ splits: () => (small ? [0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 0.9, 1]) });
     const draw = () => {
         if (one) one.end();
@@ -256,8 +268,7 @@ function reconnect(place, data) {
         keys.replaceChildren(curves.length ? key(curves.map((curve, n) => [swatch(look(n).colour, look(n).dash),
             `${data.cohorts.length > 1 ? drawn[n].name + ': ' : ''}n = ${count(curve.outages)}, p50 ${words(curve, 0.5)}, p90 ${words(curve, 0.9)}, p99 ${words(curve, 0.99)}`]))
             : node('p', { class: 'note' }, 'No cohort that is chosen had an outage.'));
-        const [unit, length] = unitFor(full()[1]);
-        const axes = [xAxis((ms) => `${+(ms / length).toFixed(3)} ${unit}`, { space: 72, ...(logarithmic ? { filter: (u, splits) => splits.map((value) => (/^[125]/.test(value.toExponential()) ? value : null)), values: (u, splits) => splits.map((value) => (value === null ? '' : time(value * 1000))) } : {}) }),
+        const axes = [timesBelow(),
             yAxis((share) => `${Math.round(share * 100)} %`, ticks(false))];
         one = chart(holder, { title: 'Share of outages that are over, by time since the fault', height: 300, full: full(), padding: [12, 18, 0, 0], axes,
             ...options(curves, look, false),
@@ -278,7 +289,7 @@ function reconnect(place, data) {
         multiples(place, data, with_outages, (n) => {
             const pair = [all, of(n)];
             const look = (i) => (i ? { colour: seriesColour(0), dash: [] } : { colour: css('axis'), dash: [3, 3] });
-            return { data: uPlot.join(pair.map(path)), full: full(), bottom: xAxis((ms) => `${+(ms / unitFor(full()[1])[1]).toFixed(3)} ${unitFor(full()[1])[0]}`), left: (share) => `${Math.round(share * 100)} %`, y: ticks(true),
+            return { data: uPlot.join(pair.map(path)), full: full(), bottom: timesBelow(), left: (share) => `${Math.round(share * 100)} %`, y: ticks(true),
                 ...options(pair, look, true), series: options(pair, look, true).series.slice(1),
                 tip: (u) => ({ head: `back by ${time(u.posToVal(u.cursor.left, 'x') * 1000)}`, rows: [[null, percent(shareBy(of(n), u.posToVal(u.cursor.left, 'x') * 1000))], [null, `p50 ${words(of(n), 0.5)}`]] }) };
         }, 'Share of outages that are over');
@@ -371,7 +382,7 @@ function roundTrips(place, data) {
     const of = (n) => ({
         data: [begins, ...ROUND_TRIP.map((_, i) => data.cohorts[n].rtt_us.map((stats) => stats[i]))], full,
         scales: { x: { time: false, range: (u, a, b) => (a === u.data[0][0] && b === u.data[0].at(-1) ? full : [a, b]) }, y: { distr: 3, range } },
-        bottom, left: time, y: { filter, values: (u, splits) => splits.map((value) => (value === null ? '' : time(value))) },
+        bottom, left: time, y: { filter, grid: { filter }, ticks: { filter }, values: (u, splits) => splits.map((value) => (value === null ? '' : time(value))) },
         series: ROUND_TRIP.map((_, i) => ({ stroke: () => look(i).colour, width: i === 2 ? 1.2 : 2, dash: look(i).dash, points: { show: false } })),
         tip: (u) => {
             const at = around(u, data, points);
