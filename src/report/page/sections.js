@@ -256,7 +256,7 @@ function reconnect(place, data) {
     };
     const timesBelow = () => {
         const [unit, length] = unitFor(full()[1]);
-        return logarithmic ? xAxis((ms) => time(ms * 1000), { splits: rounds }) : xAxis((ms) => `${+(ms / length).toFixed(3)} ${unit}`, { space: 72 });
+        return logarithmic ? xAxis((ms) => time(ms * 1000), { splits: rounds, filter: (u, splits) => splits }) : xAxis((ms) => `${+(ms / length).toFixed(3)} ${unit}`, { space: 72 });
     };
     const ticks = (small) => ({ splits: () => (small ? [0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 0.9, 1]) });
     const draw = () => {
