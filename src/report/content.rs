@@ -102,7 +102,7 @@ fn target(summary: &Summary) -> Block {
     Block::Paragraph(format!("Target: {} · seed {} · {length} · {world} · {}", summary.target, summary.seed, summary.status))
 }
 
-/// The machine, and how to make the run again.
+/// The machine, and how to make the run again; nothing that differs from one time to the next.
 fn repeat(loaded: &Loaded) -> Vec<Block> {
     let mut blocks = Vec::new();
     if let Some(manifest) = &loaded.manifest {
@@ -118,7 +118,7 @@ fn repeat(loaded: &Loaded) -> Vec<Block> {
     blocks.extend([heading("How to repeat"), Block::Command(loaded.summary.command.clone())]);
     if let Some(manifest) = &loaded.manifest {
         let commit = if manifest.commit.is_empty() { String::new() } else { format!(" (commit {})", manifest.commit) };
-        let text = format!("closestorm {}{commit} · seed {} · started {}", manifest.version, manifest.seed, manifest.started);
+        let text = format!("closestorm {}{commit} · seed {}", manifest.version, manifest.seed);
         blocks.push(Block::Paragraph(text));
     }
     blocks

@@ -231,52 +231,86 @@ mod tests {
         assert_eq!(data["cohorts"][0]["name"], evil);
     }
 
-    /// Relative luminance and contrast as WCAG 2 has them.
+    /// Red, green and blue of `#rgb` or `#rrggbb`, as light.
+    fn light(colour: &str) -> [f64; 3] {
+        let digits: String = if colour.len() == 4 { colour[1..].chars().flat_map(|c| [c, c]).collect() } else { colour[1..].to_owned() };
+        [0, 2, 4].map(|from| {
+            let value = f64::from(u8::from_str_radix(&digits[from..from + 2], 16).unwrap()) / 255.0;
+            if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
+        })
+    }
+
+    fn times(matrix: [[f64; 3]; 3], light: [f64; 3]) -> [f64; 3] {
+        matrix.map(|row| row.iter().zip(light).map(|(a, b)| a * b).sum())
+    }
+
+    /// Contrast as WCAG 2 has it.
     fn contrast(a: &str, b: &str) -> f64 {
-        let luminance = |colour: &str| {
-            let part = |from: usize| {
-                let value = f64::from(u8::from_str_radix(&colour[from..from + 2], 16).unwrap()) / 255.0;
-                if value <= 0.04045 { value / 12.92 } else { ((value + 0.055) / 1.055).powf(2.4) }
-            };
-            0.2126 * part(1) + 0.7152 * part(3) + 0.0722 * part(5)
-        };
-        let (a, b) = (luminance(a) + 0.05, luminance(b) + 0.05);
+        let luminance = |colour: &str| light(colour).iter().zip([0.2126, 0.7152, 0.0722]).map(|(a, b)| a * b).sum::<f64>() + 0.05;
+        let (a, b) = (luminance(a), luminance(b));
         if a > b { a / b } else { b / a }
+    }
+
+    /// A custom property of the page's style; the light scheme is 0, the dark one 1.
+    fn property(name: &str, scheme: usize) -> &'static str {
+        let found = STYLES.iter().find_map(|style| style.split(&format!("--{name}: ")).nth(1 + scheme));
+        found.unwrap_or_else(|| panic!("{name} in scheme {scheme}")).split([';', ' ']).next().unwrap()
+    }
+
+    /// Distance of two colours (CIE 1976) as they look to most people, and to those who lack the cones for green or for red
+    /// (Machado, Oliveira, Fernandes 2009).
+    #[test]
+    fn series_differ_for_readers_without_red_or_green() {
+        const SEEN: [[[f64; 3]; 3]; 3] = [
+            [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
+            [[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413], [-0.011820, 0.042940, 0.968881]],
+            [[0.152286, 1.052583, -0.204868], [0.114503, 0.786281, 0.099216], [-0.003882, -0.048116, 1.051998]],
+        ];
+        const XYZ: [[f64; 3]; 3] = [[0.4339, 0.3762, 0.1899], [0.2126, 0.7152, 0.0722], [0.0177, 0.1095, 0.8728]];
+        let root = |part: f64| if part > 0.008856 { part.cbrt() } else { 7.787 * part.max(0.0) + 16.0 / 116.0 };
+        let lab = |colour: &str, seen| {
+            let [x, y, z] = times(XYZ, times(seen, light(colour))).map(root);
+            [116.0 * y, 500.0 * (x - y), 200.0 * (y - z)]
+        };
+        for scheme in [0, 1] {
+            let series: Vec<&str> = (0..8).map(|n| property(&format!("s{n}"), scheme)).collect();
+            for (n, a) in series.iter().enumerate() {
+                for b in &series[..n] {
+                    for seen in SEEN {
+                        let distance = lab(a, seen).iter().zip(lab(b, seen)).map(|(a, b)| (a - b).powi(2)).sum::<f64>().sqrt();
+                        assert!(distance > 20.0, "{a} and {b} in scheme {scheme}: {distance}");
+                    }
+                }
+            }
+        }
     }
 
     #[test]
     fn marks_and_texts_can_be_told_from_the_paper_in_both_schemes() {
-        let long = |colour: &str| match colour.len() {
-            4 => colour.chars().skip(1).fold("#".to_owned(), |all, c| all + &c.to_string() + &c.to_string()),
-            _ => colour.to_owned(),
-        };
         for scheme in [0, 1] {
-            let value = |name: &str| {
-                let found = STYLES.iter().find_map(|style| style.split(&format!("--{name}: ")).nth(1 + scheme));
-                long(found.unwrap_or_else(|| panic!("{name} in scheme {scheme}")).split([';', ' ']).next().unwrap())
-            };
+            let value = |name: &str| property(name, scheme);
             let paper = value("paper");
             for mark in ["s0", "s1", "s2", "s3", "s4", "s5", "s6", "s7", "axis", "fault", "focus"] {
-                assert!(contrast(&value(mark), &paper) >= 3.0, "{mark} in scheme {scheme}: {}", contrast(&value(mark), &paper));
+                assert!(contrast(value(mark), paper) >= 3.0, "{mark} in scheme {scheme}: {}", contrast(value(mark), paper));
                 // On the bands of faults and of down times, too.
                 if mark.starts_with('s') {
                     assert!(
-                        contrast(&value(mark), &value("down")) >= 3.0,
+                        contrast(value(mark), value("down")) >= 3.0,
                         "{mark} on down in {scheme}: {}",
-                        contrast(&value(mark), &value("down"))
+                        contrast(value(mark), value("down"))
                     );
                 }
             }
             for text in ["ink", "muted", "pass", "fail", "open"] {
-                for ground in [paper.clone(), value("soft")] {
-                    assert!(contrast(&value(text), &ground) >= 4.5, "{text} in scheme {scheme}: {}", contrast(&value(text), &ground));
+                for ground in [paper, value("soft")] {
+                    assert!(contrast(value(text), ground) >= 4.5, "{text} in scheme {scheme}: {}", contrast(value(text), ground));
                 }
             }
             let on_heat =
                 if scheme == 0 { ["ink", "ink", "#10151c", "#ffffff", "#ffffff"] } else { ["ink", "ink", "#ffffff", "#10151c", "#10151c"] };
-            for (heat, text) in on_heat.iter().enumerate() {
-                let text = if text.starts_with('#') { (*text).to_owned() } else { value(text) };
-                assert!(contrast(&text, &value(&format!("h{heat}"))) >= 4.5, "heat {heat} in scheme {scheme}");
+            for (heat, text) in on_heat.into_iter().enumerate() {
+                let text = if text.starts_with('#') { text } else { value(text) };
+                assert!(contrast(text, value(&format!("h{heat}"))) >= 4.5, "heat {heat} in scheme {scheme}");
             }
         }
     }

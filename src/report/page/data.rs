@@ -281,19 +281,17 @@ fn limits(loaded: &Loaded) -> Vec<PageLimit> {
     let names = Names { cohorts: &cohorts, faults: &faults, ..Names::default() };
     let limit = |row: &ExpectationRow| {
         let expectation = Expectation::parse_as(&row.text, names, true).ok()?;
-        let share = match expectation.stat {
-            Stat::Percentile(percentile) => percentile.quantile(),
-            Stat::Max => 1.0,
-            Stat::Min => 0.0,
+        let (what, share) = match expectation.stat {
+            Stat::Percentile(percentile) => (percentile.to_string(), percentile.quantile()),
+            Stat::Max => ("max".to_owned(), 1.0),
+            Stat::Min => ("min".to_owned(), 0.0),
             _ => return None,
         };
         let labels = &expectation.labels;
         let whole = labels.from.is_none() && labels.to.is_none() && (labels.fault.is_none() || faults.len() == 1);
         let Limit::Micros(us) = expectation.limit else { return None };
-        let (of, what) = (labels.cohort.as_ref().map_or_else(String::new, |cohort| format!("{cohort} ")), expectation.stat.name());
-        let quantile =
-            if let Stat::Percentile(_) = expectation.stat { format!("p{}", number::trimmed(share * 100.0, 2)) } else { what.to_owned() };
-        let label = format!("{of}{quantile} {} {}", expectation.op.symbol(), number::time(us as u64));
+        let of = labels.cohort.as_ref().map_or_else(String::new, |cohort| format!("{cohort} "));
+        let label = format!("{of}{what} {} {}", expectation.op.symbol(), number::time(us as u64));
         (whole && expectation.metric == Metric::ReconnectTime).then(|| PageLimit { label, us, share, result: row.result.clone() })
     };
     summary.verdict.expectations.iter().filter_map(limit).take(LIMITS_MAX).collect()
