@@ -115,11 +115,18 @@ fn live(name: &str, loaded: &Loaded, charts: &[ChartSvg]) -> String {
         true => format!("<p class=\"none\">Without a script this chart is in {name}.svg.</p>"),
         false => "<p class=\"none\">Without a script this chart is not drawn; the table below has its numbers.</p>".to_owned(),
     };
+    // How far several seeds lie apart only the drawn charts show; they say their title themselves.
+    let bands = match name {
+        "timeline" => !loaded.bands.timeline.is_empty(),
+        "reconnect" => !loaded.bands.reconnect.is_empty(),
+        _ => false,
+    };
+    let headline = format!("<p class=\"headline\">{}</p>", escape(&title));
+    let (class, headline) = if bands && chart.is_some() { (" class=\"both\"", "") } else { ("", headline.as_str()) };
     let (about, drawn) = (chart.map_or(name, |chart| chart.about), chart.map_or_else(without, |chart| chart.svg.clone()));
     format!(
-        "<figure data-chart=\"{name}\"><div class=\"live\" hidden><p class=\"headline\">{}</p></div><div class=\"drawn\">{drawn}</div>\
+        "<figure data-chart=\"{name}\"{class}><div class=\"live\" hidden>{headline}</div><div class=\"drawn\">{drawn}</div>\
          <figcaption>{}</figcaption></figure>",
-        escape(&title),
         escape(about)
     )
 }
@@ -349,6 +356,13 @@ mod tests {
                 std::fs::write(std::path::Path::new(&dir).join(format!("{run}.md")), crate::report::markdown(&loaded)).unwrap();
             }
         }
+    }
+
+    #[test]
+    fn bands_of_several_seeds_stay_beside_the_charts_that_lack_them() {
+        let shown = |loaded: &Loaded| page_of(loaded).matches("\" class=\"both\">").count();
+        let [.., (_, two), _] = fixture::all();
+        assert_eq!((shown(&two), shown(&fixture::crash_storm())), (2, 0));
     }
 
     #[test]

@@ -114,6 +114,12 @@ function marksPlugin(marks, named) {
             ctx.moveTo(x, bbox.top - (named ? 4 * ratio : 0));
             ctx.lineTo(x, bbox.top + bbox.height);
             ctx.stroke();
+            for (const again of mark.again_ms.map((ms) => u.valToPos(ms, 'x', true)).filter((x) => x >= bbox.left && x <= bbox.left + bbox.width)) {
+                ctx.beginPath();
+                ctx.moveTo(again, bbox.top);
+                ctx.lineTo(again, bbox.top + 7 * ratio);
+                ctx.stroke();
+            }
             const text = fit ? mark.label : String(mark.number);
             if (!named || x < end) continue;
             ctx.fillText(text, fit ? x + 3 * ratio : x - ctx.measureText(text).width / 2, bbox.top - 4 * ratio);

@@ -25,6 +25,8 @@ const CODES_MAX: usize = 7;
 const CLOSES_MAX: usize = 12_000;
 /// Cohorts beyond this are put together.
 const COHORTS_MAX: usize = 100;
+/// Firings of a fault after its first that are marked.
+const AGAIN_MAX: usize = 100;
 /// Limits beyond this are not drawn.
 const LIMITS_MAX: usize = 12;
 /// Faults beyond this have no mark.
@@ -89,6 +91,8 @@ pub(super) struct PageMark {
     /// Null where it is over at once.
     pub(super) until_ms: Option<f64>,
     pub(super) down: bool,
+    /// When the fault fired again.
+    pub(super) again_ms: Vec<f64>,
 }
 
 /// A Kaplan–Meier curve: the share of outages that was over by a time.
@@ -252,8 +256,13 @@ fn closes(loaded: &Loaded, names: &[String], end_ms: u64) -> PageCloses {
 fn marks(loaded: &Loaded) -> Vec<PageMark> {
     let ms = |us: u64| us as f64 / 1e3;
     let marks = plot::marks_of(loaded).into_iter().take(MARKS_MAX);
-    let mark =
-        |mark: plot::Mark| PageMark { label: mark.label, from_ms: ms(mark.from_us), until_ms: mark.until_us.map(ms), down: mark.down };
+    let mark = |mark: plot::Mark| PageMark {
+        label: mark.label,
+        from_ms: ms(mark.from_us),
+        until_ms: mark.until_us.map(ms),
+        down: mark.down,
+        again_ms: mark.again_us.into_iter().take(AGAIN_MAX).map(ms).collect(),
+    };
     marks.map(mark).collect()
 }
 
