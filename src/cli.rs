@@ -44,7 +44,7 @@ pub enum Command {
     #[command(
         after_help = "Examples:\n  closestorm run crash-storm --clients 500 --duration 20s\n  closestorm run ws://127.0.0.1:8080/chat -c 200 -d 30s --rate 50/s --message '{\"a\":1}'"
     )]
-    Run(Run),
+    Run(Box<Run>),
     /// Simulate a scenario in virtual time, with up to millions of clients.
     ///
     /// Uses the same scenarios, reconnect strategies, result files, charts, expectations and exit codes as `run`. Every output says that it

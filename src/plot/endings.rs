@@ -22,7 +22,7 @@ const HEAD: f64 = 44.0;
 /// Codes of a side beyond this share a column: the least frequent.
 const COLUMNS_MAX: usize = 12;
 /// Heads the endings of which the server has no account.
-const NO_RECORD: &str = "no record";
+pub(crate) const NO_RECORD: &str = "no record";
 /// Causes beyond this share the last row.
 const ROWS_MAX: usize = 40;
 
@@ -71,24 +71,25 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
 }
 
 #[derive(Default)]
-struct EndingLine {
-    total: u64,
-    client: BTreeMap<Option<u16>, u64>,
-    server: BTreeMap<Option<u16>, u64>,
+pub(crate) struct EndingLine {
+    pub(crate) total: u64,
+    pub(crate) client: BTreeMap<Option<u16>, u64>,
+    pub(crate) server: BTreeMap<Option<u16>, u64>,
 }
 
-struct Matrix {
-    rows: Vec<(String, EndingLine)>,
+/// Causes against codes.
+pub(crate) struct Matrix {
+    pub(crate) rows: Vec<(String, EndingLine)>,
     /// The side whose codes the title is about.
     of: Side,
     /// Its codes, before some are put together; whether there were others, of which the number is not known.
     codes: (usize, bool),
-    client: Vec<Option<u16>>,
-    server: Vec<Option<u16>>,
+    pub(crate) client: Vec<Option<u16>>,
+    pub(crate) server: Vec<Option<u16>>,
 }
 
 impl Matrix {
-    fn title(&self) -> String {
+    pub(crate) fn title(&self) -> String {
         let side = self.of.word();
         let codes = |row: &EndingLine| if self.of == Side::Client { row.client.clone() } else { row.server.clone() };
         let cells = self.rows.iter().flat_map(|(cause, row)| codes(row).into_iter().filter_map(move |(code, n)| Some((cause, code?, n))));
@@ -108,7 +109,8 @@ impl Matrix {
     }
 }
 
-fn matrix(loaded: &Loaded) -> Matrix {
+/// The matrix of a run; causes and codes beyond what can be drawn are put together.
+pub(crate) fn matrix(loaded: &Loaded) -> Matrix {
     let endings = if loaded.closes.is_empty() { &loaded.summary.endings } else { &loaded.closes };
     let mut causes: BTreeMap<&str, EndingLine> = BTreeMap::new();
     let ended = || endings.iter().filter(|ending| ending.count > 0);
@@ -199,7 +201,7 @@ fn short(count: u64) -> String {
     }
 }
 
-fn meanings(matrix: &Matrix) -> String {
+pub(crate) fn meanings(matrix: &Matrix) -> String {
     let codes: BTreeSet<u16> = matrix.client.iter().chain(&matrix.server).copied().flatten().collect();
     let named = |code| if code == OTHER_CODE { "other: less frequent codes".to_string() } else { format!("{code} {}", close::name(code)) };
     let mut parts: Vec<String> = codes.into_iter().map(named).collect();

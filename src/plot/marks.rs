@@ -16,18 +16,18 @@ const TIMES_MAX: usize = 6;
 
 /// Something that happened at a time or during a time, in µs.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Mark {
-    pub(super) from_us: u64,
-    pub(super) until_us: Option<u64>,
-    pub(super) label: String,
+pub(crate) struct Mark {
+    pub(crate) from_us: u64,
+    pub(crate) until_us: Option<u64>,
+    pub(crate) label: String,
     /// The target was down, rather than a fault active.
-    pub(super) down: bool,
+    pub(crate) down: bool,
     /// Further firings.
-    pub(super) again_us: Vec<u64>,
+    pub(crate) again_us: Vec<u64>,
 }
 
 /// The marks of a run, by time.
-pub(super) fn of(loaded: &Loaded) -> Vec<Mark> {
+pub(crate) fn of(loaded: &Loaded) -> Vec<Mark> {
     let mut marks = faults(loaded);
     marks.extend(down_times(&loaded.events, loaded.summary.measured_ms * 1000));
     marks.sort_by_key(|mark| (mark.from_us, mark.down));

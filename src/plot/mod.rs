@@ -34,6 +34,12 @@ use crate::output;
 pub use crate::results::read::Loaded;
 use std::path::{Path, PathBuf};
 
+pub(crate) use endings::{EndingLine, Matrix, NO_RECORD, matrix, meanings as endings_meanings};
+pub(crate) use marks::{Mark, of as marks_of};
+pub(crate) use reconnect::outage;
+pub(crate) use sheet::interval_ms;
+pub(crate) use survival::{PlottedOutage, SurvivalCurve, estimate};
+
 pub use draw::DrawError;
 
 /// A chart: its file name and how to draw it.
@@ -131,6 +137,11 @@ pub static CHARTS: &[Chart] = &[
 /// Whether the chart of this name has anything to show.
 pub fn applies(name: &str, loaded: &Loaded) -> bool {
     CHARTS.iter().any(|chart| chart.name == name && (chart.applies)(loaded))
+}
+
+/// What the chart of this name says: its title. Empty where there is no such chart.
+pub fn title(name: &str, loaded: &Loaded) -> String {
+    CHARTS.iter().find(|chart| chart.name == name).map_or_else(String::new, |chart| (chart.scene)(loaded).title)
 }
 
 /// The charts that have anything to show.

@@ -123,7 +123,7 @@ fn lines(loaded: &Loaded) -> (Vec<ReconnectCurve>, usize) {
 }
 
 /// An outage that did not end was out until the measurement ended, whether or not the client had given up.
-pub(super) fn outage(row: &ReconnectRow, end_us: u64) -> PlottedOutage {
+pub(crate) fn outage(row: &ReconnectRow, end_us: u64) -> PlottedOutage {
     let time_us = row.reconnect_us.unwrap_or_else(|| end_us.saturating_sub(row.fault_offset_us));
     PlottedOutage { time_us, ended: row.reconnect_us.is_some(), weight: row.weight }
 }

@@ -137,7 +137,7 @@ pub(super) fn key(scene: &mut Scene, mut left: f64, baseline: f64, entries: &[(I
 }
 
 /// The least distance of two offsets: the interval of the file.
-pub(super) fn interval_ms(rows: &[TimelineRow]) -> u64 {
+pub(crate) fn interval_ms(rows: &[TimelineRow]) -> u64 {
     let mut offsets: Vec<u64> = rows.iter().map(|row| row.offset_ms).collect();
     offsets.sort_unstable();
     offsets.dedup();

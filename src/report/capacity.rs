@@ -5,7 +5,7 @@
 mod plain;
 
 use super::document::{Block, Table};
-use super::page::Page;
+use super::lines::Page;
 use super::{html as web, markdown as text, phrase};
 use crate::capacity::{RunOutcome, Unit};
 use crate::number;

@@ -1,7 +1,7 @@
 //! A comparison of runs for a terminal, as benchstat prints one, and as Markdown. Decides nothing.
 
 use super::document::{Block, Table};
-use super::page::{Page, wrapped};
+use super::lines::{Page, wrapped};
 use super::{markdown as text, phrase};
 use crate::compare::{ComparedMetric, ComparedSide, MetricResult, RunComparison};
 use crate::number;

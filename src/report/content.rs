@@ -14,6 +14,9 @@ use std::collections::BTreeSet;
 /// Rows of the table of endings; the rest is in `closes.csv`.
 const ENDINGS_MAX: usize = 40;
 
+/// Heads the section on outages.
+pub(super) const RECONNECT: &str = "Time to reconnect";
+
 /// The title of a report.
 pub(super) fn title(summary: &Summary) -> String {
     format!("{}{}", summary.scenario, if summary.simulated { " (simulated)" } else { "" })
@@ -22,42 +25,37 @@ pub(super) fn title(summary: &Summary) -> String {
 /// The whole report, without its title.
 pub(super) fn blocks(loaded: &Loaded) -> Vec<Block> {
     let summary = &loaded.summary;
-    let mut blocks = opening(summary);
-    blocks.extend(verdict(summary));
+    let mut blocks = verdict(summary);
     blocks.push(Block::Figures(figures(summary)));
+    blocks.push(target(summary));
     blocks.extend([heading("What happened"), Block::Chart("timeline"), Block::Table(ledger(summary))]);
     blocks.extend(turned_away(summary));
     blocks.push(Block::Chart("attempts"));
-    blocks.push(heading("Time to reconnect"));
+    if !summary.faults.is_empty() {
+        blocks.extend([heading("Faults"), Block::Table(faults(summary))]);
+    }
+    blocks.push(heading(RECONNECT));
     if summary.reconnect.unseen {
         let why = "Not known: nothing tells which client of those that came was there before.";
         blocks.push(Block::Paragraph(why.to_string()));
     } else if summary.reconnect.affected == 0 {
         blocks.push(Block::Paragraph("No outage: no open connection was lost.".to_string()));
     } else {
-        blocks.extend([
-            Block::Chart("reconnect"),
-            Block::Table(reconnects(summary)),
-            Block::Chart("phases"),
-            Block::Table(phases(summary)),
-        ]);
+        blocks.extend([Block::Chart("reconnect"), Block::Table(reconnects(summary))]);
+        blocks.extend([heading("Phases of the outages"), Block::Chart("phases"), Block::Table(phases(summary))]);
     }
     blocks.extend(super::runs::blocks(loaded));
     blocks.push(heading("How connections ended"));
     if summary.connections.closed == 0 && loaded.closes.is_empty() {
         blocks.extend([Block::Paragraph("No connection ended.".to_string()), Block::Chart("close-codes")]);
     } else {
-        blocks.extend([Block::Chart("close-codes"), Block::Table(codes(summary))]);
+        blocks.extend([Block::Chart("endings"), Block::Chart("close-codes"), Block::Table(codes(summary))]);
     }
     blocks.extend(reasons(summary));
-    blocks.push(Block::Chart("endings"));
     blocks.extend(endings(loaded));
-    if !summary.faults.is_empty() {
-        blocks.extend([heading("Faults"), Block::Table(faults(summary))]);
-    }
-    blocks.extend(findings::blocks(summary));
     blocks.extend([heading("Messages and handshakes"), Block::Chart("round-trips"), Block::Chart("broadcasts"), Block::Chart("missed")]);
     blocks.extend([Block::Table(messages(summary)), Block::Table(times(summary))]);
+    blocks.extend(findings::blocks(summary));
     blocks.push(heading("Load generator health"));
     blocks.push(Block::Paragraph(if summary.simulated {
         "Simulated in virtual time: nothing was sent, so the load generator cannot be late.".to_string()
@@ -69,6 +67,7 @@ pub(super) fn blocks(loaded: &Loaded) -> Vec<Block> {
     if !summary.notices.is_empty() {
         blocks.extend([heading("Notices"), Block::List(summary.notices.clone())]);
     }
+    blocks.extend(repeat(loaded));
     // Nothing to draw, nothing to list: nothing stands there.
     blocks.retain(|block| match block {
         Block::Table(table) => !table.rows.is_empty(),
@@ -94,20 +93,38 @@ fn sentence(text: &str) -> String {
     chars.next().map_or_else(String::new, |first| format!("{}{}.", first.to_uppercase(), chars.as_str()))
 }
 
-fn opening(summary: &Summary) -> Vec<Block> {
-    let mut blocks = vec![Block::Command(summary.command.clone())];
+fn target(summary: &Summary) -> Block {
     let length = match summary.measured_ms < summary.duration_ms {
         true => format!("{} of {}", number::time(summary.measured_ms * 1000), number::time(summary.duration_ms * 1000)),
         false => number::time(summary.duration_ms * 1000),
     };
     let world = phrase::world(summary);
-    blocks.push(Block::Paragraph(format!("Target: {} · seed {} · {length} · {world} · {}", summary.target, summary.seed, summary.status)));
-    for (what, text) in [("Question", &summary.question), ("Hypothesis", &summary.hypothesis)] {
-        blocks.extend(text.iter().map(|text| Block::Paragraph(format!("{what}: {text}"))));
+    Block::Paragraph(format!("Target: {} · seed {} · {length} · {world} · {}", summary.target, summary.seed, summary.status))
+}
+
+/// The machine, and how to make the run again; nothing that differs from one time to the next.
+fn repeat(loaded: &Loaded) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    if let Some(manifest) = &loaded.manifest {
+        let mut table = Table::new(2, &["Machine", "Value"]);
+        let size = |text: &String| text.parse().map_or_else(|_| text.clone(), number::bytes);
+        let facts = manifest.machine.iter().map(|(name, value)| (name.trim_end_matches("_bytes"), value, name.ends_with("_bytes")));
+        let limits = manifest.limits.iter().map(|(name, value)| (name.as_str(), value, false));
+        for (name, value, is_size) in facts.chain(limits) {
+            table.rows.push(vec![name.replace('_', " "), if is_size { size(value) } else { value.clone() }]);
+        }
+        blocks.extend([heading("The machine"), Block::Table(table)]);
+    }
+    blocks.extend([heading("How to repeat"), Block::Command(loaded.summary.command.clone())]);
+    if let Some(manifest) = &loaded.manifest {
+        let commit = if manifest.commit.is_empty() { String::new() } else { format!(" (commit {})", manifest.commit) };
+        let text = format!("closestorm {}{commit} · seed {}", manifest.version, manifest.seed);
+        blocks.push(Block::Paragraph(text));
     }
     blocks
 }
 
+/// The question, its answer, and what was expected beside what was observed.
 fn verdict(summary: &Summary) -> Vec<Block> {
     let verdict = &summary.verdict;
     let text = match verdict.result.as_str() {
@@ -116,10 +133,12 @@ fn verdict(summary: &Summary) -> Vec<Block> {
         result => format!("{result}: {}", verdict.reasons.join("; ")),
     };
     let result = verdict.result.clone();
-    let mut blocks = match &verdict.answer {
-        Some(answer) => vec![Block::Verdict { result, text: answer.clone() }, Block::Paragraph(sentence(&text))],
-        None => vec![Block::Verdict { result, text }],
-    };
+    let mut blocks: Vec<Block> = summary.question.iter().map(|question| Block::Lead(question.clone())).collect();
+    match &verdict.answer {
+        Some(answer) => blocks.extend([Block::Verdict { result, text: answer.clone() }, Block::Paragraph(sentence(&text))]),
+        None => blocks.push(Block::Verdict { result, text }),
+    }
+    blocks.extend(summary.hypothesis.iter().map(|text| Block::Paragraph(format!("Hypothesis: {text}"))));
     if !verdict.expectations.is_empty() {
         let mut table = Table::new(2, &["", "Expectation", "Observed"]);
         for row in &verdict.expectations {

@@ -5,6 +5,8 @@
 pub(super) enum Block {
     /// Title of a section.
     Heading(String),
+    /// What the reader came with: the question.
+    Lead(String),
     /// Running text.
     Paragraph(String),
     /// A command line.

@@ -1,19 +1,13 @@
-//! The report as one HTML file: no network, charts inline, light and dark, printable.
+//! Reports as one HTML file: no network, charts inline, light and dark, printable. `page` makes that of a run.
 
-use super::content;
 use super::document::{Block, Table};
 use super::phrase;
+use crate::plot::ChartSvg;
 use crate::plot::draw::escape;
 use crate::plot::scene::Ink;
-use crate::plot::{ChartSvg, Loaded};
 
 /// Everything but the colours of the charts.
 const STYLE: &str = include_str!("style.css");
-
-/// The report of a run as one HTML document; `charts` from [`crate::plot::svgs`], missing ones are left out. All texts are escaped.
-pub fn html(loaded: &Loaded, charts: &[ChartSvg]) -> String {
-    page(&content::title(&loaded.summary), &content::blocks(loaded), charts)
-}
 
 /// A report as one HTML document.
 pub(super) fn page(title: &str, blocks: &[Block], charts: &[ChartSvg]) -> String {
@@ -31,10 +25,12 @@ pub(super) fn page(title: &str, blocks: &[Block], charts: &[ChartSvg]) -> String
     out
 }
 
-fn write(block: &Block, charts: &[ChartSvg]) -> String {
+/// A part of a report; all texts are escaped.
+pub(super) fn write(block: &Block, charts: &[ChartSvg]) -> String {
     match block {
         Block::Heading(text) => format!("<h2>{}</h2>", escape(text)),
         Block::Paragraph(text) => format!("<p>{}</p>", escape(text)),
+        Block::Lead(text) => format!("<p class=\"lead\">{}</p>", escape(text)),
         Block::Command(text) => format!("<pre><code>{}</code></pre>", escape(text)),
         Block::Verdict { result, text } => {
             let class = if matches!(result.as_str(), "pass" | "fail" | "unchecked") { result } else { "inconclusive" };
@@ -58,17 +54,25 @@ fn write_table(table: &Table) -> String {
         let what = table.head.iter().find(|name| !name.is_empty()).unwrap_or(&"Table");
         return format!("<p class=\"none\">{}: nothing recorded.</p>", escape(what));
     }
-    let class = |column: usize| if column < table.words { "" } else { " class=\"n\"" };
+    let class = |column: usize, text: &str| match text {
+        _ if column >= table.words => " class=\"n\"",
+        "✓" => " class=\"pass\"",
+        "✗" => " class=\"fail\"",
+        "?" => " class=\"inconclusive\"",
+        _ => "",
+    };
     let cells = |tag: &str, texts: &mut dyn Iterator<Item = String>| {
-        texts.enumerate().map(|(column, text)| format!("<{tag}{}>{}</{tag}>", class(column), escape(&text))).collect::<String>()
+        texts.enumerate().map(|(column, text)| format!("<{tag}{}>{}</{tag}>", class(column, &text), escape(&text))).collect::<String>()
     };
     let head = cells("th", &mut table.head.iter().map(|name| name.to_string()));
     let rows: String = table.rows.iter().map(|row| format!("<tr>{}</tr>\n", cells("td", &mut row.iter().cloned()))).collect();
-    format!("<div class=\"wide\"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>")
+    // Expectations begin with a mark; what was observed may be a sentence.
+    let verdicts = if table.head.first() == Some(&"") { " class=\"verdicts\"" } else { "" };
+    format!("<div class=\"wide\"><table{verdicts}>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>")
 }
 
 /// Rules that give the charts' colours their counterparts on a dark screen: CSS wins over the attributes of an SVG.
-fn dark_charts() -> String {
+pub(super) fn dark_charts() -> String {
     const DARK: [(Ink, &str); 20] = [
         (Ink::Paper, "#14181f"),
         (Ink::Strong, "#e8ecf2"),
@@ -98,59 +102,4 @@ fn dark_charts() -> String {
         rules += &format!("figure svg [fill=\"{light}\"] {{ fill: {dark} }} figure svg [stroke=\"{light}\"] {{ stroke: {dark} }}\n");
     }
     rules + "}\n"
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plot::{self, fixture};
-
-    #[test]
-    fn one_file_without_network_and_with_every_chart() {
-        let loaded = fixture::crash_storm();
-        let page = html(&loaded, &plot::svgs(&loaded).unwrap());
-        assert_eq!(page.matches("<svg ").count(), plot::CHARTS.len());
-        for part in ["src=", "href=", "@import", "<script", "url("] {
-            assert!(!page.contains(part), "{part}");
-        }
-        assert_eq!(page.matches("http").count(), plot::CHARTS.len(), "only the name space of SVG");
-    }
-
-    #[test]
-    fn texts_of_the_target_are_escaped() {
-        let mut loaded = fixture::crash_storm();
-        loaded.summary.scenario = "<script>alert(1)</script>".to_string();
-        loaded.summary.command = "closestorm run \"a&b\"".to_string();
-        let page = html(&loaded, &plot::svgs(&loaded).unwrap());
-        assert!(!page.contains("<script>") && !page.contains("<b>down"), "{page}");
-        assert!(
-            page.contains("closestorm run &quot;a&amp;b&quot;")
-                && page.contains("going &lt;b&gt;down&lt;/b&gt; &amp; &quot;out&quot; | pipe")
-        );
-    }
-
-    #[test]
-    fn every_colour_of_the_charts_has_a_dark_counterpart() {
-        let rules = dark_charts();
-        for (_, loaded) in fixture::all() {
-            for chart in plot::svgs(&loaded).unwrap() {
-                for colour in chart.svg.split("fill=\"#").skip(1).map(|rest| &rest[..6]) {
-                    assert!(rules.contains(&format!("[fill=\"#{colour}\"]")), "{} uses #{colour}", chart.name);
-                }
-            }
-        }
-    }
-
-    /// With `CLOSESTORM_CHARTS=DIR` the pages stay in DIR to be looked at.
-    #[test]
-    fn pages_of_all_kinds_of_runs_are_complete() {
-        for (run, loaded) in fixture::all() {
-            let page = html(&loaded, &plot::svgs(&loaded).unwrap());
-            assert!(page.ends_with("</html>\n"), "{run}");
-            if let Some(dir) = std::env::var_os("CLOSESTORM_CHARTS") {
-                std::fs::write(std::path::Path::new(&dir).join(format!("{run}.html")), page).unwrap();
-                std::fs::write(std::path::Path::new(&dir).join(format!("{run}.md")), crate::report::markdown(&loaded)).unwrap();
-            }
-        }
-    }
 }

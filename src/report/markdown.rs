@@ -27,7 +27,7 @@ pub(super) fn page(title: &str, blocks: &[Block], chart_title: &dyn Fn(&str) -> 
 fn write(block: &Block, chart_title: &dyn Fn(&str) -> String) -> String {
     match block {
         Block::Heading(text) => format!("## {}", escape(text)),
-        Block::Paragraph(text) => escape(text),
+        Block::Paragraph(text) | Block::Lead(text) => escape(text),
         Block::Command(text) => format!("    {}", printable(text)),
         Block::Verdict { result, text } => format!("**{}**", escape(format!("{} {text}", phrase::mark(result)).trim_start())),
         Block::Figures(figures) => {

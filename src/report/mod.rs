@@ -1,7 +1,7 @@
 //! What a person reads: `report.md`, `report.html` and the summary on the terminal. From results only; decides nothing.
 //!
-//! `content` says what stands in a report, once, as the blocks of `document`; `markdown` and `html` write them. `terminal` is shorter
-//! and writes itself. Each begins with the command that makes the run again.
+//! `content` says what stands in a report, once, as the blocks of `document`; `markdown`, `html` and, of a run, `page` write them. `terminal` is
+//! shorter and writes itself. Each says by which command the run is made again.
 
 pub mod capacity;
 pub mod ci;
@@ -11,6 +11,7 @@ mod document;
 mod findings;
 mod html;
 pub mod learned;
+mod lines;
 pub mod map;
 mod markdown;
 mod next;
@@ -19,9 +20,9 @@ mod phrase;
 mod runs;
 mod terminal;
 
-pub use html::html;
+pub(crate) use lines::wrapped;
 pub use markdown::markdown;
 pub use next::where_next;
-pub(crate) use page::wrapped;
+pub use page::html;
 pub use runs::spread;
 pub use terminal::{judgement, terminal};

@@ -1,6 +1,6 @@
 //! The summary that a person reads in ten seconds, in lines of a given width: the answer first.
 
-use super::page::{Page, shortened, wrapped};
+use super::lines::{Page, shortened, wrapped};
 use super::{findings, phrase};
 use crate::metrics::latency::needed;
 use crate::number;

@@ -60,7 +60,7 @@ pub(super) fn browse_with(what: &str, port: u16, folder: Option<&Path>, input: &
 }
 
 /// Runs the browser to its end; what it says, line by line.
-fn browse(what: &str, port: u16, folder: Option<&Path>, input: &str) -> Vec<Value> {
+pub(super) fn browse(what: &str, port: u16, folder: Option<&Path>, input: &str) -> Vec<Value> {
     let mut lines = Vec::new();
     browse_with(what, port, folder, input, |line| lines.push(line));
     lines

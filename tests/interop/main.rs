@@ -30,6 +30,7 @@ mod proxied;
 mod proxy_tls;
 mod random;
 mod replay;
+mod report_page;
 mod secure;
 mod served;
 mod stuck;

@@ -2,6 +2,7 @@
 //
 //   node browser.js given PORT       the given page against `closestorm serve`: what its handlers report for each path
 //   node browser.js console PORT DIR the console of GET /: what it shows, screenshots into DIR
+//   node browser.js report 0 DIR     the page of a run, on stdin {"file"}: see report_page.js
 //   node browser.js ways PORT        JSON lines on stdin: {"id", "url", "opens", "close", "ms"}; what the browser tells of each URL in that
 //                                  time, from its opening on, where it opens
 //
@@ -42,7 +43,10 @@ class Browser {
         browser.socket.on('message', (data) => {
             const message = JSON.parse(data);
             const waiting = browser.waiting.get(message.id);
-            if (!waiting) return;
+            if (!waiting) {
+                if (browser.heard) browser.heard(message);
+                return;
+            }
             browser.waiting.delete(message.id);
             if (message.error) waiting.reject(new Error(JSON.stringify(message.error)));
             else waiting.resolve(message.result);
@@ -275,6 +279,7 @@ async function ways(browser) {
         say({ version: await browser.version() });
         if (what === 'given') await given(browser);
         else if (what === 'console') await consoleOf(browser);
+        else if (what === 'report') await require('./report_page.js')(browser, folder, say);
         else await ways(browser);
     } finally {
         await browser.end();

@@ -102,7 +102,7 @@ fn of_run(run: &CiRun, several: bool) -> Vec<Block> {
 /// What clients were told when connections ended, with the reasons of the server.
 fn closes(summary: &Summary) -> Option<Block> {
     let mut rows: Vec<_> = summary.close_reasons.iter().collect();
-    rows.sort_by(|a, b| b.count.cmp(&a.count));
+    rows.sort_by_key(|row| std::cmp::Reverse(row.count));
     let mut table = Table::new(2, &["Close code", "Reason", "Connections"]);
     let row = |code: u16, reason: &str, count: u64| vec![phrase::code(code), reason.to_owned(), number::count(count)];
     table.rows.extend(rows.iter().take(MOST_CODES).map(|one| row(one.code, &one.reason, one.count)));
