@@ -82,7 +82,7 @@ fn a_server_that_does_not_answer_is_no_failure_and_no_data_is_no_pass() {
 #[test]
 fn urls_scenarios_and_what_is_between_them_are_told_apart() {
     let place = Place::with("[clients.web]\ncount = 1\n");
-    let table: [(&[&str], &[&str]); 14] = [
+    let table: [(&[&str], &[&str]); 15] = [
         (&["run", "localhost"], &["cannot read the scenario localhost", "write the URL: ws://localhost"]),
         (&["run", ":8080/x"], &["write the URL: ws://127.0.0.1:8080/x"]),
         (&["run", "example.org/chat"], &["write the URL: ws://example.org/chat"]),
@@ -96,6 +96,7 @@ fn urls_scenarios_and_what_is_between_them_are_told_apart() {
         (&["run", "127.0.0.1:1", "-H", "nocolon"], &["a name and a value with a colon"]),
         (&["run", "127.0.0.1:1", "--save", "a.toml", "--set", "seed=1"], &["--save writes", "without --set"]),
         (&["run", "127.0.0.1:1", "--quiet", "--save", "test.toml"], &["test.toml", "exists already"]),
+        (&["run", "127.0.0.1:1", "-H", "Authorization: ${NOT_SET:-abcdefgh}"], &["default of a variable"]),
         (&["simulate", "ws://127.0.0.1:1/"], &["a URL cannot be simulated", "--save mine.toml"]),
     ];
     at_once(table, |(args, parts)| place.assert_refuses(args, 2, parts));

@@ -60,6 +60,12 @@ impl RunSource {
             reconnect: args.url.reconnect.clone(),
         }
         .make();
+        // One variable cannot stand inside another.
+        if text.contains(":-${CLOSESTORM_") {
+            let why =
+                "a secret as the default of a variable would be written into the scenario: set the variable, and leave its default out";
+            return Err(exit::Usage(why.to_owned()).into());
+        }
         Ok(RunSource { source: Source::Text { name, text: text.clone() }, variables, made: Some(text) })
     }
 
