@@ -52,7 +52,7 @@ impl Ink {
 
 /// Dark and light in turn, so that neighbours differ in grey; distinguishable with red-green blindness. Each has a contrast of at least 3:1
 /// against the paper (WCAG 2.2, 1.4.11).
-const SERIES: [(u8, u8, u8); 6] = [(27, 73, 124), (201, 112, 20), (14, 124, 118), (196, 121, 178), (107, 62, 38), (72, 140, 194)];
+const SERIES: [(u8, u8, u8); 6] = [(27, 73, 124), (201, 112, 20), (10, 105, 100), (196, 121, 178), (107, 62, 38), (72, 140, 194)];
 
 const HEAT: [(u8, u8, u8); 5] = [(237, 243, 250), (197, 217, 238), (132, 174, 216), (61, 116, 172), (23, 64, 110)];
 

@@ -86,18 +86,18 @@ mod tests {
     use crate::plot::fixture;
 
     #[test]
-    fn the_verdict_comes_before_the_numbers_and_after_the_command() {
+    fn the_answer_and_the_verdict_come_before_the_numbers_and_the_command_last() {
         let text = markdown(&fixture::crash_storm());
         let at = |part: &str| text.find(part).unwrap_or_else(|| panic!("{part} is missing in\n{text}"));
         let order = [
-            "closestorm run scenarios/crash-storm.toml",
-            "Question: Does a crash",
+            "Does a crash with 1,000 clients",
             "**✗ No: 2 of 1,000",
             "Fail: 1 of 4 expectations",
             "| ✓ |",
             "- clients planned: **1,000**",
             "timeline.svg",
             "## Time to reconnect",
+            "closestorm run scenarios/crash-storm.toml",
         ];
         assert!(order.windows(2).all(|pair| at(pair[0]) < at(pair[1])), "{text}");
         for part in

@@ -1,6 +1,6 @@
 //! How the dashboard looks: two charts, then what ended connections, how soon clients are back, and what faults do.
 
-use super::state::{Line, RunState};
+use super::state::{ChartLine, RunState};
 use crate::close;
 use crate::number;
 use crate::report::wrapped;
@@ -95,7 +95,7 @@ fn numbers(frame: &mut Frame<'_>, area: Rect, run: &RunState, look: Look) {
     frame.render_widget(Paragraph::new(TextLine::from(spans)), area);
 }
 
-fn chart(frame: &mut Frame<'_>, area: Rect, (title, line, colour): (&str, &Line, Color), run: &RunState, look: Look) {
+fn chart(frame: &mut Frame<'_>, area: Rect, (title, line, colour): (&str, &ChartLine, Color), run: &RunState, look: Look) {
     let most = step_above(line.greatest().max(1.0));
     let end = run.duration.as_secs_f64().max(run.latest.at.as_secs_f64());
     let data = Dataset::default().marker(Marker::Braille).graph_type(GraphType::Line).style(look.colour(colour)).data(line.points());

@@ -25,9 +25,9 @@ pub(super) struct RunState {
     pub(super) planned: Vec<PlannedFault>,
     pub(super) latest: Update,
     /// Seconds and open connections.
-    pub(super) open: Line,
+    pub(super) open: ChartLine,
     /// Seconds and attempts a second.
-    pub(super) attempts: Line,
+    pub(super) attempts: ChartLine,
     /// Snapshots that were lost because the terminal was too slow.
     pub(super) missed: u64,
 }
@@ -43,8 +43,8 @@ impl RunState {
             clients: u64::from(plan.clients()),
             planned: plan.faults.iter().map(fault).collect(),
             latest: Update::default(),
-            open: Line::new(|_, last| last),
-            attempts: Line::new(f64::max),
+            open: ChartLine::new(|_, last| last),
+            attempts: ChartLine::new(f64::max),
             missed: 0,
         }
     }
@@ -98,7 +98,7 @@ impl RunState {
 }
 
 /// A line of a chart over the run so far.
-pub(super) struct Line {
+pub(super) struct ChartLine {
     points: Vec<(f64, f64)>,
     /// How two values become one.
     merge: fn(f64, f64) -> f64,
@@ -107,9 +107,9 @@ pub(super) struct Line {
     filled: u32,
 }
 
-impl Line {
-    fn new(merge: fn(f64, f64) -> f64) -> Line {
-        Line { points: Vec::new(), merge, each: 1, filled: 0 }
+impl ChartLine {
+    fn new(merge: fn(f64, f64) -> f64) -> ChartLine {
+        ChartLine { points: Vec::new(), merge, each: 1, filled: 0 }
     }
 
     fn push(&mut self, at: f64, value: f64) {
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn a_line_is_bounded_and_keeps_its_peak_and_its_last_value() {
-        let (mut open, mut attempts) = (Line::new(|_, last| last), Line::new(f64::max));
+        let (mut open, mut attempts) = (ChartLine::new(|_, last| last), ChartLine::new(f64::max));
         for at in 0..100_000 {
             open.push(f64::from(at), f64::from(at));
             attempts.push(f64::from(at), if at == 40_001 { 9.0 } else { 1.0 });
