@@ -11,7 +11,9 @@ pub fn where_next(summary: &Summary, folder: &Path) -> String {
 /// More clients after a pass and after too few samples, fewer after a failure; the same command where nothing was learnt.
 fn next(summary: &Summary, folder: &Path) -> String {
     let planned = summary.clients.planned;
-    let scales = summary.command.starts_with("closestorm run") && !summary.command.contains("--clients") && planned > 1;
+    let scales = summary.command.starts_with("closestorm run") && !sets_clients(&summary.command) && planned > 1;
+    // A secret that is left out of the command cannot be typed again.
+    let scales = scales && !summary.command.contains("***");
     let again = elsewhere(&summary.command);
     let with = |clients: u64| format!("{again} --clients {clients}");
     let report = format!("closestorm report {}", folder.display());
@@ -37,14 +39,24 @@ fn next(summary: &Summary, folder: &Path) -> String {
 fn more_clients(summary: &Summary) -> Option<String> {
     let runs = ["closestorm run", "closestorm simulate"].iter().any(|command| summary.command.starts_with(command));
     let rows = summary.verdict.expectations.iter().filter_map(|row| Some(row.needed?.div_ceil(row.samples.filter(|n| *n > 0)?)));
-    let factor = rows.max().filter(|_| runs && summary.generator.unreliable.is_empty())?.max(2);
+    let factor = rows.max().filter(|_| runs && !summary.command.contains("***") && summary.generator.unreliable.is_empty())?.max(2);
     let clients = summary.clients.planned.max(1).saturating_mul(factor);
-    Some(format!("{} --clients {clients}", without(&summary.command, &["--out", "--start-at", "--clients"])))
+    Some(format!("{} --clients {clients}", without(&summary.command, &["--out", "--start-at", "--clients", "-c"])))
 }
 
 /// The command without its `--out`, as that folder is there now, and without its `--start-at`, which is over.
 fn elsewhere(command: &str) -> String {
     without(command, &["--out", "--start-at"])
+}
+
+/// Whether the command says how many clients there are.
+fn sets_clients(command: &str) -> bool {
+    has(command, "--clients") || shlex::split(command).unwrap_or_default().iter().any(|word| counts_clients(word))
+}
+
+/// `-c`, or `-c5`.
+fn counts_clients(word: &str) -> bool {
+    word.strip_prefix("-c").is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 /// Whether an option stands in the command.
@@ -61,6 +73,7 @@ fn without(command: &str, options: &[&str]) -> String {
     while let Some(word) = words.next() {
         match word {
             _ if options.contains(&word) => _ = words.next(),
+            _ if options.contains(&"-c") && counts_clients(word) => {}
             _ if word.split_once('=').is_some_and(|(option, _)| options.contains(&option)) => {}
             _ => kept.push(word),
         }
@@ -90,6 +103,8 @@ mod tests {
         for (samples, needed, command, next) in [
             (23, 299, "closestorm run x.toml --seed 7", "closestorm run x.toml --seed 7 --clients 13000"),
             (298, 299, "closestorm run x.toml --clients=5 --out a", "closestorm run x.toml --clients 2000"),
+            (298, 299, "closestorm run x.toml -c 5", "closestorm run x.toml --clients 2000"),
+            (298, 299, "closestorm run ws://h/ -c5 --out a", "closestorm run ws://h/ --clients 2000"),
             (0, 5, "closestorm simulate x.toml --clients 10", "closestorm report results/x"),
         ] {
             let mut summary = fixture::crash_storm().summary;
@@ -133,6 +148,11 @@ mod tests {
             let text = where_next(&summary, folder);
             assert!(text.ends_with(&format!("{next}\n")), "{text}");
             assert!(text.contains("results/crash-storm/1/report.html"));
+        }
+        for command in ["closestorm run ws://h/ -c 20", "closestorm run ws://h/ -c20", "closestorm run ws://h/ --message '***'"] {
+            let mut summary = fixture::crash_storm().summary;
+            (summary.verdict.result, summary.command) = ("pass".to_string(), command.to_string());
+            assert!(where_next(&summary, folder).ends_with("closestorm report results/crash-storm/1\n"), "{command}");
         }
     }
 }
