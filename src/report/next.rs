@@ -44,7 +44,7 @@ fn more_clients(summary: &Summary) -> Option<String> {
     Some(format!("{} --clients {clients}", without(&summary.command, &["--out", "--start-at", "--clients", "-c"])))
 }
 
-/// The command without its `--out`, as that folder is there now, and without its `--start-at`, which is over.
+/// The command without its `--out` and `--force`, as that folder is there now, and without its `--start-at`, which is over.
 fn elsewhere(command: &str) -> String {
     without(command, &["--out", "--start-at"])
 }
@@ -72,6 +72,8 @@ fn without(command: &str, options: &[&str]) -> String {
     let mut words = words.iter().map(String::as_str);
     while let Some(word) = words.next() {
         match word {
+            // It belongs to `--out`.
+            "--force" if options.contains(&"--out") => {}
             _ if options.contains(&word) => _ = words.next(),
             _ if options.contains(&"-c") && counts_clients(word) => {}
             _ if word.split_once('=').is_some_and(|(option, _)| options.contains(&option)) => {}
@@ -91,6 +93,7 @@ mod tests {
         for (command, next) in [
             ("closestorm run 'a b.toml' --out x --seed 7", "closestorm run 'a b.toml' --seed 7"),
             ("closestorm run --out=x", "closestorm run"),
+            ("closestorm run --out x --force --seed 7", "closestorm run --seed 7"),
             ("closestorm run x.toml --start-at 2026-01-31T12:00:00Z --out x", "closestorm run x.toml"),
             ("closestorm run", "closestorm run"),
         ] {
