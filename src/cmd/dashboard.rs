@@ -3,7 +3,7 @@
 mod draw;
 mod state;
 
-use self::draw::{Look, SMALLEST, draw};
+use self::draw::{DashboardLook, SMALLEST, draw};
 use self::state::RunState;
 use super::console;
 use crate::plan::Plan;
@@ -75,12 +75,12 @@ impl Drop for TakenTerminal {
 /// Draws until the stream ends or the terminal is gone.
 pub(super) struct Dashboard {
     run: RunState,
-    look: Look,
+    look: DashboardLook,
 }
 
 impl Dashboard {
     pub(super) fn new(plan: &Plan) -> Dashboard {
-        Dashboard { run: RunState::of(plan), look: Look { colour: console::colours_allowed(), paused: false, stopping: false } }
+        Dashboard { run: RunState::of(plan), look: DashboardLook { colour: console::colours_allowed(), paused: false, stopping: false } }
     }
 
     /// Blocks its thread. Where the terminal cannot be used, nothing is shown.

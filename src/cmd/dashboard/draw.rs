@@ -19,13 +19,13 @@ pub(super) const SMALLEST: (u16, u16) = (80, 24);
 
 /// How it is drawn.
 #[derive(Clone, Copy)]
-pub(super) struct Look {
+pub(super) struct DashboardLook {
     pub(super) colour: bool,
     pub(super) paused: bool,
     pub(super) stopping: bool,
 }
 
-impl Look {
+impl DashboardLook {
     fn colour(self, colour: Color) -> Style {
         if self.colour { Style::new().fg(colour) } else { Style::new() }
     }
@@ -36,7 +36,7 @@ impl Look {
 }
 
 /// Draws a run.
-pub(super) fn draw(frame: &mut Frame<'_>, run: &RunState, look: Look) {
+pub(super) fn draw(frame: &mut Frame<'_>, run: &RunState, look: DashboardLook) {
     let area = frame.area();
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
         let text = format!("{} by {}: {} by {} is too small", area.width, area.height, SMALLEST.0, SMALLEST.1);
@@ -65,7 +65,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, run: &RunState, look: Look) {
     help(frame, keys, look);
 }
 
-fn heading(frame: &mut Frame<'_>, area: Rect, run: &RunState, look: Look) {
+fn heading(frame: &mut Frame<'_>, area: Rect, run: &RunState, look: DashboardLook) {
     let bar_width = usize::from(area.width / 4);
     let full = (run.share() * bar_width as f64).round() as usize;
     let bar = format!("{}{}", "█".repeat(full), "░".repeat(bar_width - full));
@@ -78,7 +78,7 @@ fn heading(frame: &mut Frame<'_>, area: Rect, run: &RunState, look: Look) {
     frame.render_widget(Paragraph::new(TextLine::from_iter(text)), progress);
 }
 
-fn numbers(frame: &mut Frame<'_>, area: Rect, run: &RunState, look: Look) {
+fn numbers(frame: &mut Frame<'_>, area: Rect, run: &RunState, look: DashboardLook) {
     let state = &run.latest.state;
     let planned = number::count(run.clients);
     let mut spans = vec![Span::raw(format!("open {} of {planned}", number::count(state.open)))];
@@ -95,7 +95,7 @@ fn numbers(frame: &mut Frame<'_>, area: Rect, run: &RunState, look: Look) {
     frame.render_widget(Paragraph::new(TextLine::from(spans)), area);
 }
 
-fn chart(frame: &mut Frame<'_>, area: Rect, (title, line, colour): (&str, &ChartLine, Color), run: &RunState, look: Look) {
+fn chart(frame: &mut Frame<'_>, area: Rect, (title, line, colour): (&str, &ChartLine, Color), run: &RunState, look: DashboardLook) {
     let most = step_above(line.greatest().max(1.0));
     let end = run.duration.as_secs_f64().max(run.latest.at.as_secs_f64());
     let data = Dataset::default().marker(Marker::Braille).graph_type(GraphType::Line).style(look.colour(colour)).data(line.points());
@@ -113,7 +113,7 @@ fn step_above(value: f64) -> f64 {
     [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0].map(|step| step * ten).into_iter().find(|step| *step >= value).unwrap_or(value)
 }
 
-fn closes(frame: &mut Frame<'_>, area: Rect, run: &RunState, look: Look) {
+fn closes(frame: &mut Frame<'_>, area: Rect, run: &RunState, look: DashboardLook) {
     let mut codes: Vec<_> = run.latest.state.closes.iter().collect();
     codes.sort_by(|a, b| b.1.cmp(a.1).then(a.0.cmp(b.0)));
     let room = usize::from(area.height) - 1;
@@ -133,7 +133,7 @@ fn named(code: u16, count: u64, width: u16) -> String {
     beside(&name, &number::count(count), width)
 }
 
-fn reconnects(frame: &mut Frame<'_>, area: Rect, run: &RunState, look: Look) {
+fn reconnects(frame: &mut Frame<'_>, area: Rect, run: &RunState, look: DashboardLook) {
     let back = format!("{} of {}", number::count(run.latest.state.recovered), number::count(run.outages()));
     let mut lines = vec![beside("back", &back, area.width)];
     lines.extend(run.quantiles().map(|(name, text)| beside(name, &text, area.width)));
@@ -141,7 +141,7 @@ fn reconnects(frame: &mut Frame<'_>, area: Rect, run: &RunState, look: Look) {
     list(frame, area, "reconnect time so far", &lines, "no outage so far", look);
 }
 
-fn fired(frame: &mut Frame<'_>, area: Rect, run: &RunState, look: Look) {
+fn fired(frame: &mut Frame<'_>, area: Rect, run: &RunState, look: DashboardLook) {
     // Of many the ones that are next or fired last.
     let room = usize::from(area.height) - 1;
     let now = run.planned.iter().take_while(|fault| fault.at <= run.latest.at).count();
@@ -159,7 +159,7 @@ fn fired(frame: &mut Frame<'_>, area: Rect, run: &RunState, look: Look) {
     list(frame, area, "faults", &lines, "none planned", look);
 }
 
-fn list(frame: &mut Frame<'_>, area: Rect, title: &str, lines: &[String], nothing: &str, look: Look) {
+fn list(frame: &mut Frame<'_>, area: Rect, title: &str, lines: &[String], nothing: &str, look: DashboardLook) {
     let mut text = vec![TextLine::styled(title.to_owned(), look.dim())];
     text.extend(lines.iter().map(|line| TextLine::raw(line.clone())));
     if lines.is_empty() {
@@ -176,10 +176,12 @@ fn beside(name: &str, value: &str, width: u16) -> String {
     format!("{name:room$} {value}")
 }
 
-fn help(frame: &mut Frame<'_>, area: Rect, look: Look) {
+fn help(frame: &mut Frame<'_>, area: Rect, look: DashboardLook) {
     let (text, style) = match look {
-        Look { stopping: true, .. } => ("stopping: results are written · Ctrl-C again leaves at once", look.colour(Color::Yellow)),
-        Look { paused: true, .. } => ("the view is paused, the run is not · p goes on · q stops the run", look.colour(Color::Yellow)),
+        DashboardLook { stopping: true, .. } => ("stopping: results are written · Ctrl-C again leaves at once", look.colour(Color::Yellow)),
+        DashboardLook { paused: true, .. } => {
+            ("the view is paused, the run is not · p goes on · q stops the run", look.colour(Color::Yellow))
+        }
         _ => ("q stop the run and write its results · p pause the view", look.dim()),
     };
     frame.render_widget(Paragraph::new(text).style(style).alignment(Alignment::Left), area);
@@ -216,7 +218,7 @@ mod tests {
         run
     }
 
-    fn screen(run: &RunState, width: u16, height: u16, look: Look) -> String {
+    fn screen(run: &RunState, width: u16, height: u16, look: DashboardLook) -> String {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| draw(frame, run, look)).unwrap();
         let buffer = terminal.backend().buffer().clone();
@@ -224,7 +226,7 @@ mod tests {
         (0..height).map(row).collect::<Vec<_>>().join("\n")
     }
 
-    const PLAIN: Look = Look { colour: false, paused: false, stopping: false };
+    const PLAIN: DashboardLook = DashboardLook { colour: false, paused: false, stopping: false };
 
     #[test]
     fn all_that_is_known_stands_on_the_smallest_terminal() {
@@ -257,8 +259,8 @@ mod tests {
             assert!(before.contains(part), "{part} is missing in\n{before}");
         }
         assert_eq!(screen(&state(10, 1), 79, 24, PLAIN).trim_end(), "79 by 24: 80 by 24 is too small");
-        assert!(screen(&state(10, 1), 80, 24, Look { paused: true, ..PLAIN }).contains("the view is paused, the run is not"));
-        assert!(screen(&state(10, 1), 80, 24, Look { stopping: true, ..PLAIN }).contains("Ctrl-C again leaves at once"));
+        assert!(screen(&state(10, 1), 80, 24, DashboardLook { paused: true, ..PLAIN }).contains("the view is paused, the run is not"));
+        assert!(screen(&state(10, 1), 80, 24, DashboardLook { stopping: true, ..PLAIN }).contains("Ctrl-C again leaves at once"));
     }
 
     #[test]
