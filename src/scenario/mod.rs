@@ -69,7 +69,7 @@ pub enum Source {
     File(PathBuf),
     /// A scenario that comes with the program, by name.
     Bundled(String),
-    /// A ws:// or wss:// address: the scenario of [`UrlScenario`] without options.
+    /// A ws:// or wss:// address: the scenario of a URL without options.
     Url(String),
     /// A text that the program made.
     Text {
