@@ -62,10 +62,9 @@ impl RunState {
         if self.duration.is_zero() { 1.0 } else { (self.latest.at.as_secs_f64() / self.duration.as_secs_f64()).min(1.0) }
     }
 
-    /// All outages so far: those under way, those that ended, those of clients that gave up.
+    /// All outages so far: those that ended, and those under way, which of a client that gave up it stays.
     pub(super) fn outages(&self) -> u64 {
-        let state = &self.latest.state;
-        state.recovered + state.disconnected + state.lost
+        self.latest.state.recovered + self.latest.state.disconnected
     }
 
     /// Quantiles of the time until clients were back, of all outages so far: one that is not reached yet is no number.
@@ -144,6 +143,19 @@ impl ChartLine {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_outage_of_a_client_that_gave_up_is_counted_once() {
+        let plan = crate::scenario::load(&crate::scenario::Source::of(Some("default")), &Default::default()).unwrap();
+        let mut run = RunState::of(&plan);
+        let mut update = Update::default();
+        // Nine are back, and the tenth has given up: it is still away.
+        (update.state.recovered, update.state.disconnected, update.state.lost) = (9, 1, 1);
+        update.state.reconnect.add(2_000_000, 9);
+        run.add(update);
+        assert_eq!(run.outages(), 10);
+        assert_eq!(run.quantiles().map(|(_, text)| text), ["2 s", "2 s", "not yet"]);
+    }
 
     #[test]
     fn a_line_is_bounded_and_keeps_its_peak_and_its_last_value() {
