@@ -121,7 +121,7 @@ pub(crate) fn wrapped(text: &str, width: usize) -> Vec<String> {
 }
 
 /// The text, cut with `…` beyond `max` characters.
-pub(super) fn shortened(text: &str, max: usize) -> String {
+pub(crate) fn shortened(text: &str, max: usize) -> String {
     let text = printable(text);
     if text.chars().count() <= max {
         return text;

@@ -20,7 +20,7 @@ mod phrase;
 mod runs;
 mod terminal;
 
-pub(crate) use lines::wrapped;
+pub(crate) use lines::{shortened, wrapped};
 pub use markdown::markdown;
 pub use next::where_next;
 pub use page::html;

@@ -3,7 +3,8 @@
 use super::state::{ChartLine, RunState};
 use crate::close;
 use crate::number;
-use crate::report::wrapped;
+use crate::plot::axis::count_ticks;
+use crate::report::{shortened, wrapped};
 use crate::text::printable;
 use crate::units::print_duration;
 use ratatui::Frame;
@@ -96,7 +97,7 @@ fn numbers(frame: &mut Frame<'_>, area: Rect, run: &RunState, look: DashboardLoo
 }
 
 fn chart(frame: &mut Frame<'_>, area: Rect, (title, line, colour): (&str, &ChartLine, Color), run: &RunState, look: DashboardLook) {
-    let most = step_above(line.greatest().max(1.0));
+    let most = count_ticks(line.greatest(), 4).last().copied().unwrap_or(1.0);
     let end = run.duration.as_secs_f64().max(run.latest.at.as_secs_f64());
     let data = Dataset::default().marker(Marker::Braille).graph_type(GraphType::Line).style(look.colour(colour)).data(line.points());
     let seconds = |share: f64| print_duration(Duration::from_secs((end * share).round() as u64));
@@ -105,12 +106,6 @@ fn chart(frame: &mut Frame<'_>, area: Rect, (title, line, colour): (&str, &Chart
     let [top, rest] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(area);
     frame.render_widget(Paragraph::new(Span::styled(title.to_owned(), look.colour(colour))), top);
     frame.render_widget(Chart::new(vec![data]).x_axis(across).y_axis(up), rest);
-}
-
-/// The least round number that is not below the value.
-fn step_above(value: f64) -> f64 {
-    let ten = 10_f64.powf(value.log10().floor());
-    [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0].map(|step| step * ten).into_iter().find(|step| *step >= value).unwrap_or(value)
 }
 
 fn closes(frame: &mut Frame<'_>, area: Rect, run: &RunState, look: DashboardLook) {
@@ -171,8 +166,7 @@ fn list(frame: &mut Frame<'_>, area: Rect, title: &str, lines: &[String], nothin
 /// A name at the left, cut where it is too long, and a value at the right.
 fn beside(name: &str, value: &str, width: u16) -> String {
     let room = usize::from(width).saturating_sub(value.chars().count() + 1);
-    let name =
-        if name.chars().count() <= room { name.to_owned() } else { name.chars().take(room.saturating_sub(1)).chain(['…']).collect() };
+    let name = shortened(name, room);
     format!("{name:room$} {value}")
 }
 
@@ -261,13 +255,5 @@ mod tests {
         assert_eq!(screen(&state(10, 1), 79, 24, PLAIN).trim_end(), "79 by 24: 80 by 24 is too small");
         assert!(screen(&state(10, 1), 80, 24, DashboardLook { paused: true, ..PLAIN }).contains("the view is paused, the run is not"));
         assert!(screen(&state(10, 1), 80, 24, DashboardLook { stopping: true, ..PLAIN }).contains("Ctrl-C again leaves at once"));
-    }
-
-    #[test]
-    fn axes_end_above_the_greatest_value() {
-        let table = [(1.0, 1.0), (1.1, 1.5), (3257.0, 4000.0), (5000.0, 5000.0), (8001.0, 10_000.0)];
-        for (value, expected) in table {
-            assert_eq!(step_above(value), expected);
-        }
     }
 }
