@@ -306,7 +306,7 @@ fn free(text: &str, spans: &mut Spans) {
         if *byte == b'=' && name == "subprotocols" {
             list(text, &shadow, at + 1, spans);
         }
-        if !means || !is_secret_name(name) {
+        if !means || !is_secret_name(name.trim_start_matches('-')) {
             continue;
         }
         let value = at + 1 + shadow[at + 1..].iter().take_while(|byte| **byte == b' ').count();
@@ -323,7 +323,14 @@ fn free(text: &str, spans: &mut Spans) {
             Some(_) if *byte == b':' && header && !quoted => {
                 literals(text, value..end_of(&|byte| b"\r\n\"'".contains(&byte), value), spans)
             }
-            Some(_) => literals(text, value..end_of(&|byte| stop(byte) || b"&;}]".contains(&byte), value), spans),
+            Some(_) => {
+                let value = value..end_of(&|byte| stop(byte) || b"&;}]".contains(&byte), value);
+                // Everywhere in scenarios, and no secret: `close_code = { code = 1012 }`.
+                let is_close_code = name == "code" && text[value.clone()].parse().is_ok_and(|code: u16| (1000..5000).contains(&code));
+                if !is_close_code {
+                    literals(text, value, spans);
+                }
+            }
         }
     }
 }
@@ -537,6 +544,8 @@ mod tests {
             (Holder::Text, "sh -c 'TOKEN=abc exec server ws://u:p@h'", "sh -c 'TOKEN=*** exec server ws://***@h'"),
             (Holder::Text, "server --token ${TOKEN} {port}", "server --token ${TOKEN} {port}"),
             (Holder::Text, r#"{"token": "a\"b", "n": 1}"#, r#"{"token": "***", "n": 1}"#),
+            (Holder::Text, "inject = { close_code = { code = 1012 } }", "inject = { close_code = { code = 1012 } }"),
+            (Holder::Text, "--code 123456 code = \"1012\" --pass=abc --sid 12", "--code *** code = \"***\" --pass=*** --sid ***"),
             (Holder::Text, "subprotocols = ['v1', \"auth-abc\"]", "subprotocols = ['v1', \"auth-***\"]"),
             (Holder::Text, "Authorization: Bearer abc\nX: y", "Authorization: ***\nX: y"),
         ] {

@@ -55,7 +55,7 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     let panels: Vec<(f64, f64)> = (0..strips.len()).map(|n| first + n as f64 * (high + GAP)).map(|top| (top, top + high)).collect();
     let bottom = first + strips.len() as f64 * (high + GAP) - GAP;
 
-    let mut scene = sheet::open(loaded, WIDTH, bottom + 50.0 + FOOT, &title(&all), sub);
+    let mut scene = sheet::open(loaded, WIDTH, bottom + 50.0 + lanes.list_height() + FOOT, &title(&all), sub);
     let bar = per_bin * 1_000_000;
     let name = format!("Attempts per {} (count)", if per_bin == 1 { "second".to_string() } else { number::time(bar) });
     scene.text(MARGIN, TOP, TextAnchor::Start, NAME, name.as_str());
@@ -77,7 +77,8 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     let area = Panel { left: LEFT, right: RIGHT, top: first, bottom };
     area.x_axis(&mut scene, &x, &ticks, &format!("Time since the first arrival ({unit})"));
     let attempts = number::counted(all.iter().sum(), "attempt");
-    let note = format!("n = {attempts}, by the time at which they began · one bar is {}{}", number::time(bar), lanes.note());
+    lanes.draw_list(&mut scene, bottom + 58.0);
+    let note = format!("n = {attempts}, by the time at which they began · one bar is {}", number::time(bar));
     sheet::close(scene, loaded, &note)
 }
 

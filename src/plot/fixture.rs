@@ -141,10 +141,52 @@ pub(crate) fn many_cohorts() -> Loaded {
     loaded
 }
 
+/// Cohorts that differ in size and in how they come back, with so many faults one after the other. Of every fourth nobody comes back.
+pub(crate) fn strangers(cohorts: u32, faults: u64) -> Loaded {
+    let names: Vec<String> = (0..cohorts).map(|n| format!("region-{n}")).collect();
+    let waits: [Wait; 3] =
+        [|_, _| 3_000_000, |n, u| (300_000.0 * f64::from(n + 1) * u) as u64, |n, u| (1e6 * 2f64.powi(n.min(4) as i32) * u) as u64];
+    let size = |n: usize| 20 + 10 * (n as u32 % 7);
+    let each: Vec<_> = names.iter().enumerate().map(|(n, name)| (name.as_str(), "a strategy", size(n), waits[n % 3])).collect();
+    let mut loaded = crash(&each, 2_000_000, 30_000, true);
+    for row in &mut loaded.reconnects {
+        if row.cohort.strip_prefix("region-").and_then(|n| n.parse::<u32>().ok()).is_some_and(|n| n % 4 == 3) {
+            (row.reconnect_us, row.first_reply_us, row.result) = (None, None, "gave_up".to_string());
+        }
+    }
+    loaded.summary.faults.clear();
+    for n in 0..faults {
+        let (id, at_ms) = (format!("drop-of-a-third-{n}"), 2_000 + n * 27_000 / faults);
+        loaded.summary.faults.push(FaultRow { at_ms: Some(at_ms), ..fault(&id, "drop_rst", 40) });
+    }
+    let expectation = |text: &str, result: &str| ExpectationRow {
+        text: text.to_string(),
+        unit: "us".to_string(),
+        result: result.to_string(),
+        observed: None,
+        samples: None,
+        needed: None,
+        note: None,
+    };
+    loaded.summary.verdict.expectations =
+        vec![expectation("reconnect_time p90 < 4s", "fail"), expectation("reconnect_time{cohort=region-1} p50 < 3s", "pass")];
+    close_books(&mut loaded);
+    loaded
+}
+
+/// One client that came back once.
+pub(crate) fn one_client() -> Loaded {
+    crash(&[("web", "fixed, 3 s", 1, |_, _| 3_000_000)], 2_000_000, 10_000, true)
+}
+
 /// All of them with a name.
-pub(crate) fn all() -> [(&'static str, Loaded); 7] {
+pub(crate) fn all() -> [(&'static str, Loaded); 11] {
     [
         ("cohorts", many_cohorts()),
+        ("six", strangers(6, 2)),
+        ("thirty", strangers(30, 40)),
+        ("forty", strangers(40, 100)),
+        ("one-client", one_client()),
         ("crash", crash_storm()),
         ("strategies", strategies()),
         ("causes", many_causes()),

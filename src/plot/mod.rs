@@ -19,12 +19,15 @@ mod attempts;
 mod bands;
 mod broadcasts;
 mod codes;
+mod curves;
 mod endings;
 
 #[cfg(test)]
 pub(crate) mod fixture;
+mod limits;
 mod marks;
 mod missed;
+mod multiples;
 mod phases;
 mod reconnect;
 mod round_trips;
@@ -35,6 +38,7 @@ pub use crate::results::read::Loaded;
 use std::path::{Path, PathBuf};
 
 pub(crate) use endings::{EndingLine, Matrix, NO_RECORD, matrix, meanings as endings_meanings};
+pub(crate) use limits::{CurveLimit, of as limits_of};
 pub(crate) use marks::{Mark, of as marks_of};
 pub(crate) use reconnect::outage;
 pub(crate) use sheet::interval_ms;

@@ -12,10 +12,14 @@ use crate::results::record::ReconnectRow;
 
 const LEFT: f64 = 250.0;
 const RIGHT: f64 = WIDTH - 100.0;
-const BAR: f64 = 24.0;
-const GROUP: f64 = 72.0;
+/// Heights of a bar and of a group of two.
+const ROOMY: (f64, f64) = (24.0, 72.0);
+/// The same where there are many groups.
+const TIGHT: (f64, f64) = (15.0, 45.0);
+/// More groups than this are drawn tight.
+const ROOMY_MAX: usize = 8;
 /// Groups beyond this are left out and counted.
-const GROUPS_MAX: usize = 12;
+const GROUPS_MAX: usize = 30;
 /// Share of all outages that a bar averages.
 const WINDOW: f64 = 0.05;
 
@@ -37,7 +41,8 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     }
     let left_out = groups.len().saturating_sub(GROUPS_MAX);
     groups.truncate(GROUPS_MAX);
-    let bottom = TOP + 34.0 + groups.len() as f64 * GROUP;
+    let (bar, each) = if groups.len() > ROOMY_MAX { TIGHT } else { ROOMY };
+    let bottom = TOP + 34.0 + groups.len() as f64 * each;
     let mut scene = sheet::open(loaded, WIDTH, bottom + 50.0 + FOOT, &title(&groups), &sub);
     let panel = Panel { left: LEFT, right: RIGHT, top: TOP + 30.0, bottom };
     let most = groups.iter().flat_map(|group| group.bars.iter().flatten()).map(|bar| bar.iter().sum::<f64>()).fold(1.0, f64::max);
@@ -50,7 +55,7 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     let used = |phase: usize| groups.iter().flat_map(|group| group.bars.iter().flatten()).any(|bar| bar[phase] > 0.0);
     key(&mut scene, panel.top - 12.0, used);
     for (n, group) in groups.iter().enumerate() {
-        draw_group(&mut scene, &x, group, panel.top + 8.0 + n as f64 * GROUP);
+        draw_group(&mut scene, &x, group, (panel.top + 8.0 + n as f64 * each, bar));
     }
     scene.rule((LEFT, panel.top), (LEFT, bottom), Ink::Axis, 1.0);
     let total: f64 = groups.iter().map(|group| group.outages).sum();
@@ -138,31 +143,32 @@ fn key(scene: &mut Scene, baseline: f64, used: impl Fn(usize) -> bool) {
     }
 }
 
-fn draw_group(scene: &mut Scene, x: &Axis, group: &Group, top: f64) {
-    scene.text(MARGIN, top + 17.0, TextAnchor::Start, NAME, NAME.fit(&group.name, LEFT - MARGIN - 70.0));
+fn draw_group(scene: &mut Scene, x: &Axis, group: &Group, (top, height): (f64, f64)) {
+    let baseline = height / 2.0 + 4.5;
+    scene.text(MARGIN, top + baseline, TextAnchor::Start, NAME, NAME.fit(&group.name, LEFT - MARGIN - 70.0));
     let count = |n: f64| number::count(n.round() as u64);
     let note = format!("n = {}, {} back", count(group.outages), count(group.back));
-    scene.text(MARGIN, top + 34.0, TextAnchor::Start, NOTE, NOTE.fit(&note, LEFT - MARGIN - 70.0));
+    scene.text(MARGIN, top + baseline + height.min(17.0), TextAnchor::Start, NOTE, NOTE.fit(&note, LEFT - MARGIN - 70.0));
     for (n, (name, bar)) in ["median", "p90"].into_iter().zip(group.bars).enumerate() {
-        let y = top + n as f64 * (BAR + 4.0);
-        scene.text(LEFT - 10.0, y + 16.0, TextAnchor::End, NOTE, name);
+        let y = top + n as f64 * (height + 4.0);
+        scene.text(LEFT - 10.0, y + baseline, TextAnchor::End, NOTE, name);
         let Some(bar) = bar else {
-            scene.text(LEFT + 8.0, y + 16.0, TextAnchor::Start, LABEL.in_ink(Ink::Muted), "did not end in this run");
+            scene.text(LEFT + 8.0, y + baseline, TextAnchor::Start, LABEL.in_ink(Ink::Muted), "did not end in this run");
             continue;
         };
         let mut at = 0.0;
         for ((_, ink), part) in PHASES.iter().zip(bar) {
             let (from, to) = (x.at(at), x.at(at + part));
-            scene.rect(from, y, to - from, BAR, *ink);
-            scene.rule((to, y), (to, y + BAR), Ink::Paper, 1.0);
+            scene.rect(from, y, to - from, height, *ink);
+            scene.rule((to, y), (to, y + height), Ink::Paper, 1.0);
             at += part;
             let text = number::time(part.round() as u64);
             if to - from > NOTE.width(&text) + 10.0 {
                 let ink = if matches!(ink, Ink::Series(0 | 2)) { Ink::Paper } else { Ink::OnPale };
-                scene.text((from + to) / 2.0, y + 16.5, TextAnchor::Middle, NOTE.in_ink(ink), text);
+                scene.text((from + to) / 2.0, y + baseline, TextAnchor::Middle, NOTE.in_ink(ink), text);
             }
         }
-        scene.text(x.at(at) + 7.0, y + 16.5, TextAnchor::Start, NAME, number::time(at.round() as u64));
+        scene.text(x.at(at) + 7.0, y + baseline, TextAnchor::Start, NAME, number::time(at.round() as u64));
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     let lanes = marks::place(marks::of(loaded), LEFT, RIGHT, WIDTH - MARGIN, |us| x.at(us));
     let top = TOP + 34.0 + lanes.height();
     let bottom = top + names.len() as f64 * (panel_height + BETWEEN) - BETWEEN;
-    let mut scene = sheet::open(loaded, WIDTH, bottom + 50.0 + FOOT, &title(loaded), sub);
+    let mut scene = sheet::open(loaded, WIDTH, bottom + 50.0 + lanes.list_height() + FOOT, &title(loaded), sub);
     let panels: Vec<(f64, f64)> =
         (0..names.len()).map(|n| top + n as f64 * (panel_height + BETWEEN)).map(|top| (top, top + panel_height)).collect();
     lanes.draw_bands(&mut scene, &x, &panels);
@@ -65,13 +65,13 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     lanes.draw_labels(&mut scene, &x, TOP + 10.0, &panels);
     let (ticks, unit) = axis::offset_ticks(end, 10);
     Panel { left: LEFT, right: RIGHT, top, bottom }.x_axis(&mut scene, &x, &ticks, &format!("Time since the first arrival ({unit})"));
+    lanes.draw_list(&mut scene, bottom + 58.0);
     let more = if left_out > 0 { format!(" · {} left out", number::counted(left_out as u64, "more cohort")) } else { String::new() };
     let echoes: u64 = loaded.timeline.iter().map(|row| row.echoed).sum();
     let counted = format!(
-        "n = {} in intervals of {} · gaps: no echo came{more}{}",
+        "n = {} in intervals of {} · gaps: no echo came{more}",
         number::counted(echoes, "echoed message"),
-        number::time(interval as u64),
-        lanes.note()
+        number::time(interval as u64)
     );
     sheet::close(scene, loaded, &counted)
 }

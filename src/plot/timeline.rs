@@ -1,24 +1,25 @@
 //! Chart: open clients over time, and below it a strip of attempts for each cohort; faults and the target's down time are marked.
 //!
-//! The strips share a scale, so that strategies can be compared by eye. Marks come from `marks`. Lines and bars are the first of several seeds,
-//! and the others a band from `runs_timeline.csv`.
+//! The strips share a scale, so that strategies can be compared by eye. Many cohorts are one line and one strip together, and below them each
+//! has a panel with the share of its clients that were open. Marks come from `marks`. Lines and bars are the first of several seeds, and the
+//! others a band from `runs_timeline.csv`.
 
 use super::Loaded;
 use super::axis::{self, Axis};
 use super::bands::{self, BandPlace, Look};
-use super::marks;
+use super::marks::{self, MarkLanes};
+use super::multiples::{self, Grid, GridAxes, MANY, PANELS_MAX};
 use super::scene::{Ink, LABEL, NAME, NOTE, Scene, TextAnchor, dash, spread};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
 use crate::number;
 use crate::results::bands::{TimelineBand, intervals_per_bin};
+use std::collections::HashMap;
 
 const LEFT: f64 = 76.0;
 const RIGHT: f64 = WIDTH - 172.0;
 const OPEN_HEIGHT: f64 = 190.0;
 const STRIP: f64 = 66.0;
 const STRIP_GAP: f64 = 14.0;
-/// Cohorts beyond this share the last strip.
-const STRIPS_MAX: usize = 8;
 
 /// Draws it.
 pub(super) fn scene(loaded: &Loaded) -> Scene {
@@ -26,14 +27,18 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
     if loaded.timeline.is_empty() {
         return sheet::empty(loaded, "No timeline was recorded", sub, "timeline.csv has no rows");
     }
-    let series = series(loaded);
+    let each = series(loaded);
+    let many = each.len() >= MANY;
+    let series = if many { vec![together(loaded, &each)] } else { each.clone() };
     let lanes = marks::place(marks::of(loaded), LEFT, RIGHT, WIDTH - MARGIN, |us| time_axis(loaded).at(us));
     let open_top = TOP + 14.0 + lanes.height();
     let strips_top = open_top + OPEN_HEIGHT + 46.0;
     let strips_bottom = strips_top + series.len() as f64 * (STRIP + STRIP_GAP) - STRIP_GAP;
-    let height = strips_bottom + 50.0 + FOOT;
+    let grid = Grid::of(each.len().min(PANELS_MAX), strips_bottom + 88.0);
+    let list_top = if many { grid.bottom() + 14.0 } else { strips_bottom + 58.0 };
+    let height = list_top + lanes.list_height() + FOOT - 8.0;
 
-    let mut scene = sheet::open(loaded, WIDTH, height, &title(loaded, &series), sub);
+    let mut scene = sheet::open(loaded, WIDTH, height, &title(loaded, &each), sub);
     let x = time_axis(loaded);
     let strip = |n: usize| strips_top + n as f64 * (STRIP + STRIP_GAP);
     let mut panels = vec![(open_top, open_top + OPEN_HEIGHT)];
@@ -52,13 +57,20 @@ pub(super) fn scene(loaded: &Loaded) -> Scene {
         &ticks,
         &format!("Time since {} ({unit})", if loaded.summary.is_of_real() { "clients were watched" } else { "the first arrival" }),
     );
+    if many {
+        draw_each(&mut scene, loaded, &grid, &each, &lanes);
+    }
+    lanes.draw_list(&mut scene, list_top);
     let clients = number::counted(loaded.summary.population(), "client");
     let attempts = number::counted(series.iter().map(|s| s.attempts.iter().sum::<u64>()).sum(), "attempt");
-    let counted = format!("n = {clients}, {attempts} · one bar is {}{}", number::time(series[0].bin_us), lanes.note());
+    let left_out = each.len().saturating_sub(PANELS_MAX);
+    let more = if left_out > 0 { format!(" · {} left out", number::counted(left_out as u64, "more cohort")) } else { String::new() };
+    let counted = format!("n = {clients}, {attempts} · one bar is {}{more}", number::time(series[0].bin_us));
     sheet::close(scene, loaded, &counted)
 }
 
 /// One cohort over time, in bins of equal length.
+#[derive(Clone)]
 struct Series {
     name: String,
     bin_us: u64,
@@ -66,9 +78,9 @@ struct Series {
     attempts: Vec<u64>,
     /// Of the attempts begun in each bin, those that opened, then or later.
     opened: Vec<u64>,
-    /// Most attempts in a second; `None` for cohorts that share a strip.
+    /// Most attempts in a second.
     peak_per_s: Option<u64>,
-    /// Of several seeds, by bin; empty of one, and for cohorts that share a strip: what their seeds have together is not known.
+    /// Of several seeds, by bin; empty of one, and for all cohorts together: what their seeds have together is not known.
     seeds: Vec<TimelineBand>,
 }
 
@@ -89,12 +101,7 @@ fn time_axis(loaded: &Loaded) -> Axis {
 }
 
 fn series(loaded: &Loaded) -> Vec<Series> {
-    let mut names = sheet::cohorts_and(loaded, loaded.timeline.iter().map(|row| row.cohort.as_str()));
-    let rest = if names.len() > STRIPS_MAX { names.split_off(STRIPS_MAX - 1) } else { Vec::new() };
-    let rest_name = number::counted(rest.len() as u64, "other cohort");
-    if !rest.is_empty() {
-        names.push(rest_name.clone());
-    }
+    let names = sheet::cohorts_and(loaded, loaded.timeline.iter().map(|row| row.cohort.as_str()));
     let interval = sheet::interval_ms(&loaded.timeline);
     let intervals = (length_us(loaded) / 1000.0 / interval as f64).ceil() as u64;
     let per_bin = intervals_per_bin(intervals);
@@ -110,9 +117,9 @@ fn series(loaded: &Loaded) -> Vec<Series> {
     };
     let mut series: Vec<Series> = names.iter().map(empty).collect();
     let mut failed = vec![vec![0; bins]; series.len()];
+    let places: HashMap<&str, usize> = names.iter().enumerate().map(|(n, name)| (name.as_str(), n)).collect();
     for row in &loaded.timeline {
-        let name = if rest.contains(&row.cohort) { &rest_name } else { &row.cohort };
-        let Some(index) = names.iter().position(|n| n == name) else { continue };
+        let Some(index) = places.get(row.cohort.as_str()).copied() else { continue };
         let bin = ((row.offset_ms / interval / per_bin) as usize).min(bins - 1);
         let last_of_bin = (row.offset_ms / interval + 1).is_multiple_of(per_bin) || row.offset_ms / interval + 1 == intervals;
         series[index].attempts[bin] += row.attempts;
@@ -126,6 +133,23 @@ fn series(loaded: &Loaded) -> Vec<Series> {
         s.opened = by_beginning(&s.attempts, &s.opened, failed);
     }
     series
+}
+
+/// All cohorts as one.
+fn together(loaded: &Loaded, each: &[Series]) -> Series {
+    let sum = |of: fn(&Series) -> &Vec<u64>| -> Vec<u64> {
+        let bins = each.iter().map(|s| of(s).len()).max().unwrap_or(0);
+        (0..bins).map(|bin| each.iter().map(|s| of(s)[bin]).sum()).collect()
+    };
+    Series {
+        name: format!("{} cohorts", each.len()),
+        bin_us: each[0].bin_us,
+        open: sum(|s| &s.open),
+        attempts: sum(|s| &s.attempts),
+        opened: sum(|s| &s.opened),
+        peak_per_s: Some(loaded.summary.attempts.peak_per_s),
+        seeds: Vec::new(),
+    }
 }
 
 /// How far the seeds of a cohort lie apart; nothing where there is one seed, or where the bins are not those of the chart.
@@ -169,7 +193,7 @@ fn title(loaded: &Loaded, series: &[Series]) -> String {
     let open = number::counted(summary.clients.peak_open, "open client");
     // One at a time is no herd.
     let attempts = if peak > 1 { format!("; up to {} attempts in one second", number::count(peak)) } else { String::new() };
-    if let Some(text) = compared(series) {
+    if let Some(text) = compared(loaded, series) {
         return text;
     }
     if summary.reconnect.unseen {
@@ -185,13 +209,40 @@ fn title(loaded: &Loaded, series: &[Series]) -> String {
     format!("{open} fell to {}{attempts}", number::count(low))
 }
 
-/// What tells cohorts apart: how hard each hits in its busiest second. `None` where they are alike, or there is one.
-fn compared(series: &[Series]) -> Option<String> {
+/// What tells cohorts apart: how hard each hits in its busiest second. `None` where they are alike, there is one, or they differ in size: more
+/// clients make more attempts, whatever their strategy.
+fn compared(loaded: &Loaded, series: &[Series]) -> Option<String> {
+    let sizes = || loaded.summary.cohorts.values().map(|cohort| cohort.clients.planned);
+    if sizes().max()? as f64 > 1.2 * sizes().min()? as f64 {
+        return None;
+    }
     let peaks: Vec<(u64, &str)> = series.iter().map(|s| s.peak_per_s.map(|peak| (peak, s.name.as_str()))).collect::<Option<_>>()?;
     let (low, high) = (peaks.iter().min_by_key(|peak| peak.0)?, peaks.iter().max_by_key(|peak| peak.0)?);
     let differ = peaks.len() > 1 && high.0 as f64 > 1.2 * low.0 as f64;
     let (least, most) = (number::count(low.0), number::count(high.0));
     differ.then(|| format!("Busiest second: {least} attempts ({}) to {most} ({})", low.1, high.1))
+}
+
+/// A panel for each cohort: which share of the most that it had open at a time.
+fn draw_each(scene: &mut Scene, loaded: &Loaded, grid: &Grid, each: &[Series], lanes: &MarkLanes) {
+    let first = grid.panel(0);
+    scene.text(MARGIN, first.top - 62.0, TextAnchor::Start, NAME, "Open clients of each cohort (% of its most)");
+    let (x_ticks, _) = axis::offset_ticks(length_us(loaded), 3);
+    let y_ticks = [0.0, 50.0, 100.0].map(|share| (share, number::trimmed(share, 0)));
+    let x = |panel: &Panel| Axis::linear(0.0, length_us(loaded), panel.left, panel.right);
+    for (n, s) in each.iter().take(PANELS_MAX).enumerate() {
+        let panel = grid.panel(n);
+        lanes.draw_bands(scene, &x(&panel), &[(panel.top, panel.bottom)]);
+        let attempts: u64 = s.attempts.iter().sum();
+        let most = s.most(&s.open, |band| band.open_most);
+        let notes = [format!("{} open at most", number::count(most)), busy(attempts, s.peak_per_s, panel.right - panel.left)];
+        let y = |panel: &Panel| Axis::linear(0.0, 100.0, panel.bottom, panel.top);
+        grid.frame(scene, n, (&s.name, &notes), &GridAxes { x: &x, y: &y, x_ticks: &x_ticks, y_ticks: &y_ticks });
+        let counts = Axis::linear(0.0, most as f64, panel.bottom, panel.top);
+        bands::draw(scene, &open_band(s, &x(&panel), &counts), Ink::Series(0), Look::of(seeds_of(s), 1));
+        lanes.draw_lines(scene, &x(&panel), (panel.top, panel.bottom));
+        scene.line(steps(s, &x(&panel), &counts), Ink::Series(0), 1.6, &[]);
+    }
 }
 
 fn draw_open(scene: &mut Scene, x: &Axis, panel: &Panel, series: &[Series]) {
@@ -265,7 +316,8 @@ fn draw_strips(scene: &mut Scene, x: &Axis, area: &Panel, series: &[Series]) {
     let ticks = axis::count_ticks(most, 2);
     let name = format!("Attempts per {} (count)", number::time(series[0].bin_us));
     scene.text(MARGIN, area.top - 14.0, TextAnchor::Start, NAME, name.as_str());
-    let colours = [(Ink::Series(0), "opened"), (Ink::Series(1), "did not open: refused, timed out, rejected, failed")];
+    let [opened, not] = bar_inks(series.len());
+    let colours = [(opened, "opened"), (not, "did not open: refused, timed out, rejected, failed")];
     let end = sheet::key(scene, MARGIN + NAME.width(&name) + 24.0, area.top - 14.0, &colours);
     if series.iter().any(|s| !s.seeds.is_empty()) {
         bands::sign(scene, end, area.top - 14.0, Ink::Strong, "seeds, as above");
@@ -277,7 +329,7 @@ fn draw_strips(scene: &mut Scene, x: &Axis, area: &Panel, series: &[Series]) {
             scene.rule((LEFT, y.at(tick)), (RIGHT, y.at(tick)), Ink::Grid, 1.0);
             scene.text(LEFT - 8.0, y.at(tick) + 4.0, TextAnchor::End, NOTE, number::count(tick as u64));
         }
-        draw_bars(scene, x, &y, s);
+        draw_bars(scene, x, &y, s, [opened, not]);
         bands::draw(scene, &attempts_band(s, x, &y), Ink::Strong, Look::of(seeds_of(s), 1));
         let room = WIDTH - MARGIN - RIGHT - 10.0;
         scene.text(RIGHT + 10.0, top + 16.0, TextAnchor::Start, NAME, NAME.fit(&s.name, room));
@@ -290,22 +342,35 @@ fn draw_strips(scene: &mut Scene, x: &Axis, area: &Panel, series: &[Series]) {
     }
 }
 
+/// Attempts and the most in a second in words that fit a small panel; where there is no room for both, the second.
+fn busy(attempts: u64, peak_per_s: Option<u64>, room: f64) -> String {
+    let attempts = number::counted(attempts, "attempt");
+    let Some(peak) = peak_per_s.map(|peak| format!("peak {}/s", number::count(peak))) else { return attempts };
+    let both = format!("{attempts}, {peak}");
+    if multiples::NOTES.width(&both) <= room { both } else { peak }
+}
+
 /// The busiest second in words that fit: the number is never cut.
 fn busiest(peak: u64, room: f64) -> String {
     let long = format!("busiest second {}", number::count(peak));
     if NOTE.width(&long) <= room { long } else { format!("peak {}/s", number::count(peak)) }
 }
 
+/// Of attempts that opened, and of others. Where colours are cohorts in the panel above, these are none of them.
+fn bar_inks(cohorts: usize) -> [Ink; 2] {
+    if cohorts == 1 { [Ink::Series(0), Ink::Series(1)] } else { [Ink::Axis, Ink::Strong] }
+}
+
 /// A bar for each bin: of the attempts begun in it those that opened below, the others above.
-fn draw_bars(scene: &mut Scene, x: &Axis, y: &Axis, series: &Series) {
+fn draw_bars(scene: &mut Scene, x: &Axis, y: &Axis, series: &Series, [opened_ink, not_ink]: [Ink; 2]) {
     for (bin, attempts) in series.attempts.iter().enumerate() {
         let from = x.at((bin as u64 * series.bin_us) as f64);
         let to = x.at(((bin as u64 + 1) * series.bin_us) as f64);
         let w = (to - from - 0.75).max(1.0);
         let opened = series.opened[bin].min(*attempts);
         let (zero, middle, top) = (y.at(0.0), y.at(opened as f64), y.at(*attempts as f64));
-        scene.rect(from, middle, w, zero - middle, Ink::Series(0));
-        scene.rect(from, top, w, middle - top, Ink::Series(1));
+        scene.rect(from, middle, w, zero - middle, opened_ink);
+        scene.rect(from, top, w, middle - top, not_ink);
     }
 }
 

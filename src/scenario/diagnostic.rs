@@ -48,6 +48,9 @@ pub(super) struct Diagnostic {
     help: Vec<String>,
 }
 
+/// Longest list of allowed words beside a suggestion.
+const LISTED_MAX: usize = 20;
+
 impl Diagnostic {
     /// At a position: what is wrong, and what was found there.
     pub(super) fn new(at: &At, title: impl Into<String>, label: impl Into<String>) -> Diagnostic {
@@ -74,8 +77,10 @@ impl Diagnostic {
     pub(super) fn suggest<'a>(self, found: &str, words: impl Iterator<Item = &'a str>, list_name: &str) -> Diagnostic {
         let list: Vec<_> = words.collect();
         let near = nearest(found, list.iter().copied()).map(|word| format!("did you mean `{word}`?"));
+        // A long list would bury the word that was meant, once for each error.
+        let is_shown = !list.is_empty() && (near.is_none() || list.len() <= LISTED_MAX);
         let diagnostic = near.into_iter().fold(self, Diagnostic::help);
-        if list.is_empty() { diagnostic } else { diagnostic.help(format!("{list_name}: {}", list.join(", "))) }
+        if is_shown { diagnostic.help(format!("{list_name}: {}", list.join(", "))) } else { diagnostic }
     }
 }
 

@@ -3,11 +3,9 @@
 //! Everything has a bound, so that the page stays small however long the run and however many its clients: points of the timeline are several
 //! intervals where there are too many, and a curve has its exact steps at a grid of percentiles.
 
-use crate::expect::{Expectation, Limit, Metric, Names, Stat};
 use crate::metrics::told_apart::code_word;
-use crate::number;
-use crate::plot::{self, Loaded, SurvivalCurve};
-use crate::results::record::{ExpectationRow, TimelineRow};
+use crate::plot::{self, CurveLimit, Loaded, SurvivalCurve};
+use crate::results::record::TimelineRow;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -27,8 +25,6 @@ const CLOSES_MAX: usize = 12_000;
 const COHORTS_MAX: usize = 100;
 /// Firings of a fault after its first that are marked.
 const AGAIN_MAX: usize = 100;
-/// Limits beyond this are not drawn.
-const LIMITS_MAX: usize = 12;
 /// Faults beyond this have no mark.
 const MARKS_MAX: usize = 200;
 
@@ -52,7 +48,7 @@ pub(super) struct PageData {
     /// Time to reconnect: of all cohorts first where there are several, then of each that had outages.
     pub(super) curves: Vec<PageCurve>,
     /// Limits of expectations on these curves.
-    pub(super) limits: Vec<PageLimit>,
+    pub(super) limits: Vec<CurveLimit>,
 }
 
 /// One cohort over time; its series have a number for each point.
@@ -110,17 +106,6 @@ pub(super) struct PageCurve {
     pub(super) steps: Vec<(u64, f64)>,
 }
 
-/// A limit of an expectation on the time to reconnect: where the curve must be beyond, or before.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub(super) struct PageLimit {
-    /// `p99 < 10s`.
-    pub(super) label: String,
-    pub(super) us: f64,
-    pub(super) share: f64,
-    /// `pass`, `fail` or `inconclusive`.
-    pub(super) result: String,
-}
-
 impl PageData {
     /// Of a run.
     pub(super) fn of(loaded: &Loaded) -> PageData {
@@ -139,7 +124,7 @@ impl PageData {
             closes: closes(loaded, &names, end_ms),
             marks: marks(loaded),
             curves: curves(loaded, &names),
-            limits: limits(loaded),
+            limits: plot::limits_of(loaded),
         }
     }
 
@@ -282,30 +267,6 @@ fn curves(loaded: &Loaded, names: &[String]) -> Vec<PageCurve> {
     all.into_iter().chain(each).map(|(cohort, outages)| curve(cohort, outages, points)).collect()
 }
 
-/// Those that a whole curve decides: not those on a window, or on one fault of several.
-fn limits(loaded: &Loaded) -> Vec<PageLimit> {
-    let summary = &loaded.summary;
-    let cohorts: Vec<String> = summary.cohorts.keys().cloned().collect();
-    let faults: Vec<String> = summary.faults.iter().map(|fault| fault.id.clone()).collect();
-    let names = Names { cohorts: &cohorts, faults: &faults, ..Names::default() };
-    let limit = |row: &ExpectationRow| {
-        let expectation = Expectation::parse_as(&row.text, names, true).ok()?;
-        let (what, share) = match expectation.stat {
-            Stat::Percentile(percentile) => (percentile.to_string(), percentile.quantile()),
-            Stat::Max => ("max".to_owned(), 1.0),
-            Stat::Min => ("min".to_owned(), 0.0),
-            _ => return None,
-        };
-        let labels = &expectation.labels;
-        let whole = labels.from.is_none() && labels.to.is_none() && (labels.fault.is_none() || faults.len() == 1);
-        let Limit::Micros(us) = expectation.limit else { return None };
-        let of = labels.cohort.as_ref().map_or_else(String::new, |cohort| format!("{cohort} "));
-        let label = format!("{of}{what} {} {}", expectation.op.symbol(), number::time(us as u64));
-        (whole && expectation.metric == Metric::ReconnectTime).then(|| PageLimit { label, us, share, result: row.result.clone() })
-    };
-    summary.verdict.expectations.iter().filter_map(limit).take(LIMITS_MAX).collect()
-}
-
 fn curve(cohort: Option<usize>, outages: Vec<plot::PlottedOutage>, points: usize) -> PageCurve {
     let until_us = outages.iter().map(|outage| outage.time_us).max().unwrap_or(0);
     let curve = plot::estimate(outages);
@@ -416,12 +377,5 @@ mod tests {
             let exact = whole.steps.iter().find(|step| step.0 == *time).unwrap().1;
             assert!((exact - share).abs() < 1e-6);
         }
-    }
-
-    #[test]
-    fn limits_of_expectations_stand_where_they_decide() {
-        let limits = PageData::of(&fixture::crash_storm()).limits;
-        let found: Vec<_> = limits.iter().map(|limit| (limit.label.as_str(), limit.us, limit.share, limit.result.as_str())).collect();
-        assert_eq!(found, [("p99 < 10 s", 1e7, 0.99, "pass"), ("web p99.9 < 20 s", 2e7, 0.999, "inconclusive")]);
     }
 }
