@@ -3,7 +3,7 @@
 //! Shade is the share of the cause's connections, the number is their count.
 
 use super::Loaded;
-use super::scene::{Ink, LABEL, NAME, NOTE, Scene, TextAnchor};
+use super::scene::{Ink, LABEL, NAME, NOTE, Scene, TextAnchor, on_heat};
 use super::sheet::{self, FOOT, MARGIN, TOP, WIDTH};
 use crate::close;
 use crate::fault::Side;
@@ -185,9 +185,8 @@ fn block(scene: &mut Scene, (left, top, cell): (f64, f64, f64), name: &str, colu
             let heat = ((share * 5.0) as usize).min(4);
             let y = top + n as f64 * ROW;
             scene.rect(x + 1.0, y + 1.0, cell - 2.0, ROW - 2.0, Ink::Heat(heat));
-            let ink = if heat >= 3 { Ink::Paper } else { Ink::Strong };
             let text = LABEL.fit(&short(*count), cell - 2.0);
-            scene.text(x + cell / 2.0, y + 16.5, TextAnchor::Middle, LABEL.in_ink(ink), text);
+            scene.text(x + cell / 2.0, y + 16.5, TextAnchor::Middle, LABEL.in_ink(on_heat(heat)), text);
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Two parameters make a map of cells, pale to dark from recovering to never recovering, with the boundary; one makes a curve.
 
 use super::axis::Axis;
-use super::scene::{Ink, LABEL, NAME, NOTE, Scene, TextAnchor, Type};
+use super::scene::{Ink, LABEL, NAME, NOTE, Scene, TextAnchor, Type, on_heat};
 use super::sheet::{self, FOOT, MARGIN, Panel, TOP, WIDTH};
 use super::{ChartFile, ChartSvg, DrawError, RenderError, draw};
 use crate::number;
@@ -49,11 +49,12 @@ pub fn value(vary: &VaryRow, value: f64) -> String {
 
 /// Fill of a cell and ink of what stands in it: the outcomes differ in lightness, so that they differ in grey.
 fn inks(outcome: PointOutcome) -> (Ink, Ink) {
-    match outcome {
-        PointOutcome::Recovers => (Ink::Heat(0), Ink::OnPale),
-        PointOutcome::Late => (Ink::Heat(2), Ink::OnPale),
-        PointOutcome::Never => (Ink::Heat(4), Ink::Paper),
-    }
+    let step = match outcome {
+        PointOutcome::Recovers => 0,
+        PointOutcome::Late => 2,
+        PointOutcome::Never => 4,
+    };
+    (Ink::Heat(step), on_heat(step))
 }
 
 /// What stands in a cell: the time until 99 % are back, or who is away in the end.

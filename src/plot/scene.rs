@@ -50,6 +50,11 @@ impl Ink {
     }
 }
 
+/// Of a text on a step of the scale: light on dark and dark on light, in both colour schemes.
+pub fn on_heat(step: usize) -> Ink {
+    if step >= 3 { Ink::Paper } else { Ink::Strong }
+}
+
 /// Dark and light in turn, so that neighbours differ in grey; distinguishable with red-green blindness. Each has a contrast of at least 3:1
 /// against the paper (WCAG 2.2, 1.4.11).
 const SERIES: [(u8, u8, u8); 6] = [(27, 73, 124), (201, 112, 20), (10, 105, 100), (196, 121, 178), (107, 62, 38), (72, 140, 194)];

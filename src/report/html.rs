@@ -71,30 +71,32 @@ fn write_table(table: &Table) -> String {
     format!("<div class=\"wide\"><table{verdicts}>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{rows}</tbody></table></div>")
 }
 
+/// Colours of the charts on a dark screen.
+pub(super) const DARK: [(Ink, &str); 20] = [
+    (Ink::Paper, "#14181f"),
+    (Ink::Strong, "#e8ecf2"),
+    (Ink::OnPale, "#14181f"),
+    (Ink::Muted, "#a3adbb"),
+    (Ink::Axis, "#7d8794"),
+    (Ink::Grid, "#2a313b"),
+    (Ink::Band, "#3d3217"),
+    (Ink::Down, "#363e4a"),
+    (Ink::Fault, "#ff8a75"),
+    (Ink::Series(0), "#5d9de0"),
+    (Ink::Series(1), "#f0b35f"),
+    (Ink::Series(2), "#3fb8ae"),
+    (Ink::Series(3), "#e3a7d3"),
+    (Ink::Series(4), "#b98a6d"),
+    (Ink::Series(5), "#9fd0f5"),
+    (Ink::Heat(0), "#1d2734"),
+    (Ink::Heat(1), "#274059"),
+    (Ink::Heat(2), "#325b85"),
+    (Ink::Heat(3), "#6ba3d9"),
+    (Ink::Heat(4), "#a9cdf0"),
+];
+
 /// Rules that give the charts' colours their counterparts on a dark screen: CSS wins over the attributes of an SVG.
 pub(super) fn dark_charts() -> String {
-    const DARK: [(Ink, &str); 20] = [
-        (Ink::Paper, "#14181f"),
-        (Ink::Strong, "#e8ecf2"),
-        (Ink::OnPale, "#14181f"),
-        (Ink::Muted, "#a3adbb"),
-        (Ink::Axis, "#7d8794"),
-        (Ink::Grid, "#2a313b"),
-        (Ink::Band, "#3d3217"),
-        (Ink::Down, "#363e4a"),
-        (Ink::Fault, "#ff8a75"),
-        (Ink::Series(0), "#5d9de0"),
-        (Ink::Series(1), "#f0b35f"),
-        (Ink::Series(2), "#3fb8ae"),
-        (Ink::Series(3), "#e3a7d3"),
-        (Ink::Series(4), "#b98a6d"),
-        (Ink::Series(5), "#9fd0f5"),
-        (Ink::Heat(0), "#1d2734"),
-        (Ink::Heat(1), "#274059"),
-        (Ink::Heat(2), "#325b85"),
-        (Ink::Heat(3), "#6ba3d9"),
-        (Ink::Heat(4), "#a9cdf0"),
-    ];
     let mut rules = String::from("@media screen and (prefers-color-scheme: dark) {\n");
     for (ink, dark) in DARK {
         let (r, g, b) = ink.rgb();

@@ -150,7 +150,8 @@ fn lines(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::plot::fixture;
-    use crate::plot::scene::Ink;
+    use crate::plot::scene::{Ink, Item, Scene};
+    use crate::report::html::DARK;
 
     fn page_of(loaded: &Loaded) -> String {
         html(loaded, &plot::svgs(loaded).unwrap())
@@ -331,6 +332,36 @@ mod tests {
             let dark = rules.split(&format!("[fill=\"{light}\"] {{ fill: ")).nth(1).unwrap().split(' ').next().unwrap();
             assert!(contrast(&light, "#ffffff") >= 3.0 && contrast(dark, "#14181f") >= 3.0, "{n}: {light} {dark}");
         }
+    }
+
+    #[test]
+    fn texts_on_coloured_ground_can_be_read_in_both_schemes() {
+        let mut scenes: Vec<(String, Scene)> =
+            [true, false].map(|two| ("map".to_string(), plot::map::scene(&crate::results::map::fixture::mapped(two)))).into();
+        for (run, loaded) in fixture::all() {
+            scenes.extend(plot::CHARTS.iter().map(|chart| (format!("{run}/{}", chart.name), (chart.scene)(&loaded))));
+        }
+        let light = |ink: Ink| format!("#{:02X}{:02X}{:02X}", ink.rgb().0, ink.rgb().1, ink.rgb().2);
+        let dark = |ink: Ink| DARK.iter().find(|(named, _)| *named == ink).unwrap().1;
+        let mut on_colour = 0;
+        for (name, scene) in &scenes {
+            let texts = scene.items.iter().filter_map(|item| if let Item::Text { style, .. } = item { Some(style.ink) } else { None });
+            for ((left, top, right, bottom, text), ink) in scene.text_boxes().into_iter().zip(texts) {
+                let (x, y) = ((left + right) / 2.0, (top + bottom) / 2.0);
+                let ground = |item: &Item| match item {
+                    Item::Rect { x: left, y: top, w, h, ink } if (*left..left + w).contains(&x) && (*top..top + h).contains(&y) => {
+                        Some(*ink)
+                    }
+                    _ => None,
+                };
+                let Some(ground) = scene.items.iter().rev().find_map(ground) else { continue };
+                on_colour += usize::from(matches!(ground, Ink::Heat(_)));
+                for (a, b) in [(light(ink), light(ground)), (dark(ink).to_string(), dark(ground).to_string())] {
+                    assert!(contrast(&a, &b) >= 4.0, "{name}: `{text}`, {ink:?} on {ground:?}: {:.1}", contrast(&a, &b));
+                }
+            }
+        }
+        assert!(on_colour > 100, "{on_colour}");
     }
 
     #[test]
