@@ -27,6 +27,9 @@ use window::Measured;
 /// What a verdict says where nothing was expected.
 pub const UNCHECKED: &str = "no expectations: nothing was checked";
 
+/// How a reason begins that is about several seeds, and leaves what was seen of the first as it is.
+pub const OF_SEEDS: &str = "seeds: ";
+
 /// Exit code of the program for a verdict: 0 pass or unchecked, 99 fail, 3 inconclusive.
 pub fn exit_code(verdict: &Verdict) -> u8 {
     Outcome::parse(&verdict.result).exit_code()
@@ -35,18 +38,21 @@ pub fn exit_code(verdict: &Verdict) -> u8 {
 /// Judges a run.
 ///
 /// Inconclusive if the run was stopped early, a part of it was lost, something planned was not carried out, a local limit was hit or the
-/// generator was saturated; else fail if an expectation failed; else inconclusive if one could not be told or no client was ever ready;
-/// else pass, or unchecked without expectations.
+/// generator was saturated; else fail if an expectation failed, in any of several seeds; else inconclusive if one could not be told or no
+/// client was ever ready; else pass, or unchecked without expectations.
 pub fn judge(evidence: &Evidence, expectations: &[Expectation]) -> Verdict {
     let judged: Vec<_> = expectations.iter().map(|expectation| (expectation, weigh(evidence, expectation))).collect();
     let any = |outcome| judged.iter().any(|(_, finding)| finding.outcome == outcome);
     let mut reasons = distrust(evidence, expectations);
     let broken = !reasons.is_empty();
     let (nobody, real) = (nobody_was_ready(evidence), is_real(evidence));
+    // What is known of the other seeds is their verdict.
+    let seeds = evidence.seeds.as_ref().filter(|seeds| seeds.done > 1 && !expectations.is_empty());
+    let (failed, passed) = seeds.map_or((false, true), |seeds| (seeds.failed > 0, seeds.passed == seeds.done));
     let outcome = match () {
         () if broken => Outcome::Inconclusive,
-        () if any(Outcome::Fail) => Outcome::Fail,
-        () if nobody || any(Outcome::Inconclusive) => Outcome::Inconclusive,
+        () if any(Outcome::Fail) || failed => Outcome::Fail,
+        () if nobody || any(Outcome::Inconclusive) || !passed => Outcome::Inconclusive,
         () if expectations.is_empty() => Outcome::Unchecked,
         () => Outcome::Pass,
     };
@@ -61,6 +67,9 @@ pub fn judge(evidence: &Evidence, expectations: &[Expectation]) -> Verdict {
     }
     for (expectation, finding) in judged.iter().filter(|(_, finding)| finding.outcome != Outcome::Pass) {
         reasons.push(format!("{}: {}", expectation.text, finding.reason));
+    }
+    if let Some(seeds) = seeds.filter(|_| !passed && !broken) {
+        reasons.push(format!("{OF_SEEDS}pass in {} of {}, fail in {}, as runs.csv has them", seeds.passed, seeds.done, seeds.failed));
     }
     if evidence.first_version {
         reasons.push(FIRST_VERSION.to_owned());
@@ -92,8 +101,8 @@ fn is_real(evidence: &Evidence) -> bool {
 pub fn distrust(evidence: &Evidence, expectations: &[Expectation]) -> Vec<String> {
     let mut reasons = [evidence.lost.clone(), evidence.unreliable.clone()].concat();
     if evidence.aborted {
-        reasons.push(match evidence.seeds {
-            Some((done, planned)) if done > 0 => format!("the simulation was stopped after {done} of {planned} seeds"),
+        reasons.push(match &evidence.seeds {
+            Some(seeds) if seeds.done > 0 => format!("the simulation was stopped after {} of {} seeds", seeds.done, seeds.planned),
             _ => "the run was stopped before its planned length".to_owned(),
         });
     }

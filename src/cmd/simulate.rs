@@ -22,6 +22,7 @@ use crate::results::evidence::Evidence;
 use crate::results::folder::Folder;
 use crate::results::manifest;
 use crate::results::runs::{RunRow, Seeds};
+use crate::results::spread::Runs;
 use crate::results::usage::Baseline;
 use crate::scenario::Source;
 use crate::seed::Seed;
@@ -84,7 +85,7 @@ fn simulate_scenario(args: &Simulate, ci: &mut CiOutput<'_>) -> anyhow::Result<u
         // What was asked for was not done, however complete the first seed is.
         results.status = Status::Aborted;
     }
-    let done = all.as_ref().map(|seeds| (seeds.rows.len() as u64, seeds.planned.into()));
+    let done = all.as_ref().map(Runs::of);
     let verdict = judge(&Evidence { seeds: done, ..Evidence::of(&results) }, &plan.expectations);
     let signalled = stop.code().filter(|_| results.status == Status::Aborted);
     let summary = save(&folder, &results, all.as_ref(), &plan, &verdict, &manifest)?;

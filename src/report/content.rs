@@ -9,6 +9,7 @@ use crate::metrics::meta::SeenFrom;
 use crate::number;
 use crate::plot::Loaded;
 use crate::results::record::{Attempts, EndingRow, Messages, Summary};
+use crate::results::spread::Spread;
 use std::collections::BTreeSet;
 
 /// Rows of the table of endings; the rest is in `closes.csv`.
@@ -160,13 +161,21 @@ fn figures(summary: &Summary) -> Vec<(String, String)> {
     if let Some(lost) = clients.lost.filter(|lost| *lost > 0) {
         figures.push(("gave up".to_string(), number::count(lost)));
     }
-    if summary.attempts.peak_per_s > 1 {
-        figures.push(("most attempts within a second".to_string(), number::count(summary.attempts.peak_per_s)));
+    let seeds = summary.runs.as_ref().filter(|runs| runs.done > 1);
+    // Of several seeds the middle one counts, which need not be the first.
+    let of = seeds.map_or_else(String::new, |runs| format!(", median of {} seeds", runs.done));
+    let peak = seeds.and_then(|runs| runs.attempts_peak_per_s.median).unwrap_or(summary.attempts.peak_per_s);
+    if peak > 1 {
+        figures.push((format!("most attempts within a second{of}"), number::count(peak)));
     }
     if clients.never_opened > 0 {
         figures.push(("never opened".to_string(), number::count(clients.never_opened)));
     }
-    if summary.reconnect.affected > 0 {
+    if let Some(runs) = seeds.filter(|_| summary.reconnect.affected > 0) {
+        let times = [("median time to reconnect", runs.reconnect_p50_us), ("p99 time to reconnect", runs.reconnect_p99_us)];
+        let said = |(what, spread): (&str, Spread)| Some((format!("{what}{of}"), number::time(spread.median?)));
+        figures.extend(times.into_iter().filter_map(said));
+    } else if summary.reconnect.affected > 0 {
         let times = [("median time to reconnect", p50), ("p99 time to reconnect", p99), ("longest time to reconnect", max)];
         figures.extend(times.into_iter().filter(|(_, text)| !text.starts_with("n/a")).map(|(what, text)| (what.to_string(), text)));
     }

@@ -2,9 +2,10 @@
 //!
 //! `No` and the figures of the run become "No: 798 of 1,000 never came back, p50 not reached in 20 s". Without the author's words the
 //! figures stand alone, as only the author knows whether what was expected is a yes: ✓ may mean that something bad happened as it should.
-//! Nothing is computed here that `summary.json` does not hold.
+//! Of several seeds the figures are medians. Nothing is computed here that `summary.json` does not hold.
 
 use super::record::{ExpectationRow, Summary, Verdict};
+use super::spread::{Runs, Spread};
 use crate::metrics::latency::Times;
 use crate::number;
 use crate::plan::{AuthorAnswer, SENTENCE_ENDS};
@@ -28,11 +29,46 @@ pub fn answer(verdict: &Verdict, summary: &Summary, words: Option<&AuthorAnswer>
         "pass" | "unchecked" => None,
         _ => return None,
     };
-    let figures = figures(verdict, summary);
+    let seeds = summary.runs.as_ref().filter(|runs| runs.done > 1);
+    let figures = seeds.and_then(over_seeds).or_else(|| figures(verdict, summary));
     let Some(words) = words else { return figures.map(|figures| capital(&figures)) };
-    let words = words.trim().trim_end_matches(SENTENCE_ENDS);
+    let words = words.trim().trim_end_matches(SENTENCE_ENDS).to_owned() + &seeds.map_or_else(String::new, |runs| in_seeds(verdict, runs));
     let join = if words.contains(": ") { "; " } else { ": " };
-    Some(figures.map_or_else(|| words.to_owned(), |figures| format!("{words}{join}{figures}")))
+    Some(figures.map_or_else(|| words.clone(), |figures| format!("{words}{join}{figures}")))
+}
+
+/// In how many seeds it is so.
+fn in_seeds(verdict: &Verdict, runs: &Runs) -> String {
+    match if verdict.result == "fail" { runs.failed } else { runs.passed } {
+        all if all == runs.done => format!(" in all {all} seeds"),
+        some => format!(" in {some} of {} seeds", runs.done),
+    }
+}
+
+/// What came of outages in the seeds; nothing where there were none.
+fn over_seeds(runs: &Runs) -> Option<String> {
+    let (away, gave_up) = (runs.away_at_end, runs.gave_up);
+    let who = match (away.most, gave_up.most) {
+        (Some(0), Some(0)) if runs.reconnect_p50_us.median.is_none() => return None,
+        (Some(0), Some(0)) => "all back".to_owned(),
+        _ => [(away, "still disconnected at the end"), (gave_up, "gave up")]
+            .into_iter()
+            .filter(|(spread, _)| spread.most != Some(0))
+            .map(|(spread, what)| format!("{} {what}", between(spread, number::count)))
+            .collect::<Vec<_>>()
+            .join(", "),
+    };
+    let times = [("p99", runs.reconnect_p99_us), ("p90", runs.reconnect_p90_us), ("p50", runs.reconnect_p50_us)];
+    let soon = times.into_iter().find(|(_, spread)| spread.median.is_some());
+    let soon = soon.map_or_else(String::new, |(what, spread)| format!(", {what} {}", between(spread, number::time)));
+    Some(who + &soon)
+}
+
+/// The median, and from the least to the most where they differ.
+fn between(spread: Spread, show: fn(u64) -> String) -> String {
+    let say = |value: Option<u64>| value.map_or_else(|| "not reached".to_owned(), show);
+    let (least, median, most) = (say(spread.least), say(spread.median), say(spread.most));
+    if least == most { median } else { format!("{median} ({least} to {most})") }
 }
 
 fn figures(verdict: &Verdict, summary: &Summary) -> Option<String> {
@@ -232,6 +268,31 @@ mod tests {
         for result in ["pass", "unchecked"] {
             assert_eq!(told(&judged(run.clone(), result, &[]), Some(&yes_no)).unwrap(), "All 1,000 back, p99 2.9 s");
         }
+    }
+
+    #[test]
+    fn of_several_seeds_the_figures_are_medians_and_the_words_say_in_how_many() {
+        let held = &[("reconnect_time p99 < 10s", Some(2_900_000.0), "us", "pass")];
+        let mut run = judged(outages(1_000, 1_000, Some(2_000_000), Some(2_900_000), Some(3_100_000)), "pass", held);
+        let counts = |most| Spread { least: Some(0), p10: Some(0), median: Some(0), p90: Some(most), most: Some(most) };
+        let p99 = Spread { least: Some(2_900_000), median: Some(3_500_000), most: Some(4_000_000), ..Spread::default() };
+        let none = counts(0);
+        let runs = Runs {
+            planned: 5,
+            done: 5,
+            passed: 5,
+            reconnect_p50_us: p99,
+            reconnect_p99_us: p99,
+            away_at_end: none,
+            gave_up: none,
+            ..Runs::default()
+        };
+        run.runs = Some(runs.clone());
+        assert_eq!(told(&run, Some(&words("Yes.", "No"))).unwrap(), "Yes in all 5 seeds: all back, p99 3.5 s (2.9 s to 4 s)");
+        run.runs = Some(Runs { passed: 3, failed: 2, away_at_end: counts(7), ..runs });
+        run.verdict.result = "fail".to_owned();
+        let expected = "No in 2 of 5 seeds: 0 (0 to 7) still disconnected at the end, p99 3.5 s (2.9 s to 4 s)";
+        assert_eq!(told(&run, Some(&words("Yes", "No"))).unwrap(), expected);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use super::hlog::{Distribution, distributions};
 use super::peaks::peaks;
 use super::read::{Loaded, ReadError};
 use super::record::{CountRow, LossRow, SCHEMA_VERSION};
+use super::spread::Runs;
 use super::tables::count_rows;
 use crate::metrics::book::{Results, Status};
 use crate::metrics::meta::SeenFrom;
@@ -21,8 +22,8 @@ pub struct Evidence {
     pub measured_s: f64,
     /// It was stopped before its planned length, or before all of its seeds were done.
     pub aborted: bool,
-    /// Seeds that were done, and those asked for, where there are several.
-    pub seeds: Option<(u64, u64)>,
+    /// What came of the seeds, where there are several; the rest is of the first.
+    pub seeds: Option<Runs>,
     /// Parts of the run that were lost, in words.
     pub lost: Vec<String>,
     /// What was planned and not carried out, and limits of this machine that were hit, in words.
@@ -92,7 +93,7 @@ impl Evidence {
         let evidence = Evidence {
             measured_s: summary.measured_ms as f64 / 1e3,
             aborted: summary.status == Status::Aborted.name(),
-            seeds: summary.runs.as_ref().map(|runs| (runs.done, runs.planned)),
+            seeds: summary.runs.clone(),
             lost: summary.generator.lost.clone(),
             unreliable: summary.generator.unreliable.clone(),
             ready: summary.clients.ready,

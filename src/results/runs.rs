@@ -93,10 +93,12 @@ impl Runs {
     pub fn of(seeds: &Seeds) -> Runs {
         let times = |of: fn(&RunRow) -> Option<u64>| Spread::of(seeds.rows.iter().map(of));
         let counts = |of: fn(&RunRow) -> u64| Spread::of(seeds.rows.iter().map(|row| Some(of(row))));
+        let with = |verdict: &str| seeds.rows.iter().filter(|row| row.verdict == verdict).count() as u64;
         Runs {
             planned: seeds.planned.into(),
             done: seeds.rows.len() as u64,
-            passed: seeds.rows.iter().filter(|row| row.verdict == "pass").count() as u64,
+            passed: with("pass"),
+            failed: with("fail"),
             reconnect_p50_us: times(|row| row.reconnect_p50_us),
             reconnect_p90_us: times(|row| row.reconnect_p90_us),
             reconnect_p99_us: times(|row| row.reconnect_p99_us),

@@ -38,6 +38,9 @@ pub struct Runs {
     pub done: u64,
     /// Of them those whose verdict is `pass`.
     pub passed: u64,
+    /// Of them those whose verdict is `fail`.
+    #[serde(default)] // absent in older folders
+    pub failed: u64,
     /// Time until half of the outages were over.
     pub reconnect_p50_us: Spread,
     /// Until 90 % were.

@@ -6,6 +6,7 @@ use crate::metrics::latency::Latency;
 use crate::metrics::meta::SeenFrom;
 use crate::results::hlog::Distribution;
 use crate::results::record::CountRow;
+use crate::results::spread::Runs;
 
 fn expectation(text: &str) -> Expectation {
     let (cohorts, faults) = (["web".to_owned(), "ios".to_owned(), "old".to_owned()], ["crash".to_owned()]);
@@ -209,13 +210,28 @@ fn shares_of_version_1_are_of_what_was_due_and_its_peaks_of_whole_seconds() {
 }
 
 #[test]
+fn the_verdict_of_several_seeds_is_the_worst_of_them() {
+    let good = [expectation("clients_lost count == 0")];
+    for (passed, failed, result, reasons) in [
+        (20, 0, "pass", vec![]),
+        (17, 1, "fail", vec!["seeds: pass in 17 of 20, fail in 1, as runs.csv has them"]),
+        (19, 0, "inconclusive", vec!["seeds: pass in 19 of 20, fail in 0, as runs.csv has them"]),
+    ] {
+        let seeds = Some(Runs { done: 20, planned: 20, passed, failed, ..Runs::default() });
+        let verdict = judge(&Evidence { seeds, ..evidence() }, &good);
+        assert_eq!((verdict.result.as_str(), verdict.expectations[0].result.as_str()), (result, "pass"));
+        assert_eq!(verdict.reasons, reasons);
+    }
+}
+
+#[test]
 fn a_run_that_cannot_be_trusted_is_inconclusive() {
     let (good, bad, unclear) = (expectation("clients_lost count == 0"), expectation("attempts count == 1"), expectation("tls p50 < 1s"));
     let (aborted, saturated) = (Evidence { aborted: true, ..evidence() }, late(12));
-    let cut = Evidence { seeds: Some((3, 20)), ..aborted.clone() };
+    let cut = Evidence { seeds: Some(Runs { done: 3, planned: 20, ..Runs::default() }), ..aborted.clone() };
     let reasons = judge(&cut, std::slice::from_ref(&good)).reasons;
     assert_eq!(reasons, ["the simulation was stopped after 3 of 20 seeds"]);
-    let first = Evidence { seeds: Some((0, 20)), ..aborted.clone() };
+    let first = Evidence { seeds: Some(Runs { planned: 20, ..Runs::default() }), ..aborted.clone() };
     assert_eq!(judge(&first, std::slice::from_ref(&good)).reasons, ["the run was stopped before its planned length"]);
     let lost = Evidence { lost: vec!["worker 2 of 4 was lost".to_owned()], ..evidence() };
     let limited = Evidence { unreliable: vec!["no free port was left".to_owned()], ..evidence() };

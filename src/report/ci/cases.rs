@@ -7,7 +7,7 @@ use crate::number;
 use crate::plan::ScenarioPlace;
 use crate::results::record::{ExpectationRow, Verdict};
 use crate::results::runs::RunRow;
-use crate::verdict::{Outcome, UNCHECKED};
+use crate::verdict::{OF_SEEDS, Outcome, UNCHECKED};
 use std::collections::BTreeMap;
 
 /// Cases that were judged together.
@@ -70,7 +70,8 @@ pub fn suites(report: &CiReport) -> Vec<CiSuite> {
 /// Why a verdict as a whole is doubtful: its reasons, but for those of single expectations.
 pub(super) fn doubts(verdict: &Verdict) -> Vec<&str> {
     let of_one = |reason: &str| verdict.expectations.iter().any(|row| is_of(reason, &row.text));
-    verdict.reasons.iter().map(String::as_str).filter(|reason| !of_one(reason) && *reason != UNCHECKED).collect()
+    let whole = |reason: &&str| !of_one(reason) && *reason != UNCHECKED && !reason.starts_with(OF_SEEDS);
+    verdict.reasons.iter().map(String::as_str).filter(whole).collect()
 }
 
 /// Whether a reason is about the expectation or metric with this text.
