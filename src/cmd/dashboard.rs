@@ -1,6 +1,7 @@
 //! The dashboard of a run: drawn over the whole terminal while the run lasts, which is then as it was before.
 
 mod draw;
+mod so_far;
 mod state;
 
 use self::draw::{DashboardLook, SMALLEST, draw};

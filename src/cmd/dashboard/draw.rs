@@ -1,5 +1,6 @@
 //! How the dashboard looks: two charts, then what ended connections, how soon clients are back, and what faults do.
 
+use super::so_far::SoFar;
 use super::state::{ChartLine, RunState};
 use crate::close;
 use crate::number;
@@ -17,6 +18,8 @@ use std::time::Duration;
 
 /// Columns and rows that it needs.
 pub(super) const SMALLEST: (u16, u16) = (80, 24);
+/// Expectations that are listed where there is room for a list.
+const EXPECTED_MAX: usize = 8;
 
 /// How it is drawn.
 #[derive(Clone, Copy)]
@@ -45,16 +48,19 @@ pub(super) fn draw(frame: &mut Frame<'_>, run: &RunState, look: DashboardLook) {
     }
     let question = wrapped(run.question.as_deref().unwrap_or_default(), usize::from(area.width));
     let question = &question[..question.len().min(2)];
-    let lists = if area.height < 36 { 6 } else { 12 };
-    let rows = [1, question.len() as u16, 1]
+    let expected = run.expectations();
+    let (lists, stand) = if area.height < 36 { (6, expected.len().min(1)) } else { (12, (expected.len() + 1).min(EXPECTED_MAX + 1)) };
+    let stand = if expected.is_empty() { 0 } else { stand as u16 };
+    let rows = [1, question.len() as u16, 1, stand]
         .map(Constraint::Length)
         .into_iter()
         .chain([Constraint::Fill(1)])
         .chain([1, lists, 1].map(Constraint::Length));
-    let [head, asked, figures, charts, _, below, keys] = Layout::vertical(rows).areas(area);
+    let [head, asked, figures, stands, charts, _, below, keys] = Layout::vertical(rows).areas(area);
     heading(frame, head, run, look);
     frame.render_widget(Paragraph::new(question.join("\n")).style(look.dim()), asked);
     numbers(frame, figures, run, look);
+    expectations(frame, stands, &expected, look);
     let [left, right] = Layout::horizontal([Constraint::Fill(1), Constraint::Fill(1)]).spacing(2).areas(charts);
     chart(frame, left, ("open clients", &run.open, Color::Cyan), run, look);
     chart(frame, right, ("attempts per second", &run.attempts, Color::Yellow), run, look);
@@ -94,6 +100,48 @@ fn numbers(frame: &mut Frame<'_>, area: Rect, run: &RunState, look: DashboardLoo
         spans.push(Span::styled(" · this terminal is slow", look.dim()));
     }
     frame.render_widget(Paragraph::new(TextLine::from(spans)), area);
+}
+
+/// How expectations stand: those that do not hold so far first; where there is a line only, one of them and how many there are of each kind.
+fn expectations(frame: &mut Frame<'_>, area: Rect, expected: &[(&str, SoFar)], look: DashboardLook) {
+    let mut order: Vec<_> = expected.iter().collect();
+    order.sort_by_key(|(_, stands)| match stands {
+        SoFar::Fails(_) => 0,
+        SoFar::Holds(_) => 1,
+        SoFar::Open => 2,
+        SoFar::AtTheEnd => 3,
+    });
+    let said = |stands: &SoFar| match stands {
+        SoFar::Fails(value) => ("✗", value.clone(), look.colour(Color::Red)),
+        SoFar::Holds(value) => ("✓", value.clone(), look.colour(Color::Green)),
+        SoFar::Open => ("?", "not yet".to_owned(), Style::new()),
+        SoFar::AtTheEnd => ("?", "at the end".to_owned(), look.dim()),
+    };
+    let counts = ["✗", "✓", "?"].map(|mark| (mark, order.iter().filter(|(_, stands)| said(stands).0 == mark).count()));
+    let counts: Vec<String> = counts.iter().filter(|(_, count)| *count > 0).map(|(mark, count)| format!("{mark} {count}")).collect();
+    let title = format!("expectations so far {}", counts.join("  "));
+    let fails = |(_, stands): &&&(&str, SoFar)| matches!(stands, SoFar::Fails(_));
+    let mut lines = Vec::new();
+    match order.iter().find(fails) {
+        // What fails is worth the line.
+        Some((text, stands)) if area.height == 1 => {
+            let (_, value, style) = said(stands);
+            let room = usize::from(area.width).saturating_sub(title.chars().count() + 2);
+            let text = shortened(&format!("{text}: {value}"), room);
+            lines.push(TextLine::from(vec![Span::styled(title, look.dim()), Span::raw("  "), Span::styled(text, style)]));
+        }
+        _ => lines.push(TextLine::styled(title, look.dim())),
+    }
+    let more = order.len().saturating_sub(EXPECTED_MAX);
+    let shown = if more > 0 { EXPECTED_MAX - 1 } else { order.len() };
+    for (text, stands) in order.iter().take(shown) {
+        let (mark, value, style) = said(stands);
+        lines.push(TextLine::styled(beside(&format!("{mark} {text}"), &value, area.width.min(100)), style));
+    }
+    if more > 0 {
+        lines.push(TextLine::raw(format!("  and {} more", order.len() - shown)));
+    }
+    frame.render_widget(Paragraph::new(lines), area);
 }
 
 fn chart(frame: &mut Frame<'_>, area: Rect, (title, line, colour): (&str, &ChartLine, Color), run: &RunState, look: DashboardLook) {
@@ -240,6 +288,7 @@ mod tests {
                     "p50",
                     "by code",
                     "fired, hit",
+                    "expectations so far ",
                     "q stop the run",
                 ];
                 for part in parts {
@@ -248,6 +297,12 @@ mod tests {
                 assert!(text.contains("not yet") == (clients > 1), "a quarter is away\n{text}");
             }
         }
+        let tall = screen(&state(1_000, 6), 120, 40, PLAIN);
+        assert!(tall.contains("? reconnect_time p99") && tall.contains("✓ clients_lost count == 0"), "{tall}");
+        let mut lost = state(1_000, 6);
+        lost.latest.state.lost = 3;
+        let small = screen(&lost, 80, 24, PLAIN);
+        assert!(small.contains("✗ 1  ✓ 1  ? 2") && small.contains("clients_lost count == 0: 3"), "{small}");
         let before = screen(&state(10, 0), 80, 24, PLAIN);
         for part in ["none so far", "no outage so far", "in 3s"] {
             assert!(before.contains(part), "{part} is missing in\n{before}");

@@ -1,5 +1,7 @@
 //! What the dashboard knows of a run: the latest snapshot, and how it came to it. Pure, and of bounded size however long a run is.
 
+use super::so_far::SoFar;
+use crate::expect::Expectation;
 use crate::number;
 use crate::plan::Plan;
 use crate::snapshots::Update;
@@ -23,6 +25,9 @@ pub(super) struct RunState {
     pub(super) duration: Duration,
     pub(super) clients: u64,
     pub(super) planned: Vec<PlannedFault>,
+    expected: Vec<Expectation>,
+    /// Its name, where there is but one.
+    only_cohort: Option<String>,
     pub(super) latest: Update,
     /// Seconds and open connections.
     pub(super) open: ChartLine,
@@ -42,6 +47,8 @@ impl RunState {
             duration: plan.duration,
             clients: u64::from(plan.clients()),
             planned: plan.faults.iter().map(fault).collect(),
+            expected: plan.expectations.clone(),
+            only_cohort: if let [cohort] = &plan.cohorts[..] { Some(cohort.name.clone()) } else { None },
             latest: Update::default(),
             open: ChartLine::new(|_, last| last),
             attempts: ChartLine::new(f64::max),
@@ -78,6 +85,12 @@ impl RunState {
             };
             (name, text)
         })
+    }
+
+    /// Each expectation as written, and how it stands.
+    pub(super) fn expectations(&self) -> Vec<(&str, SoFar)> {
+        let stands = |expectation| SoFar::of(expectation, &self.latest.state, self.outages(), self.only_cohort.as_deref());
+        self.expected.iter().map(|expectation| (expectation.text.as_str(), stands(expectation))).collect()
     }
 
     /// What a fault does: waits for its time, or what it did.
