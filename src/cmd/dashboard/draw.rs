@@ -251,6 +251,7 @@ mod tests {
                 state.reconnect.add(2_310_000, state.recovered);
                 state.closes.insert(1006, clients);
                 state.ledger.closed = clients;
+                state.ledger.attempts.refused = clients;
                 state.faults = vec![FaultSoFar { fired: 1, injected: clients }];
             }
             let mut update = Update { at: Duration::from_millis(tenth * 100), state, ..Update::default() };
@@ -302,7 +303,7 @@ mod tests {
         let mut lost = state(1_000, 6);
         lost.latest.state.lost = 3;
         let small = screen(&lost, 80, 24, PLAIN);
-        assert!(small.contains("✗ 1  ✓ 1  ? 2") && small.contains("clients_lost count == 0: 3"), "{small}");
+        assert!(small.contains("✗ 1  ✓ 2  ? 1") && small.contains("clients_lost count == 0: 3"), "{small}");
         let before = screen(&state(10, 0), 80, 24, PLAIN);
         for part in ["none so far", "no outage so far", "in 3s"] {
             assert!(before.contains(part), "{part} is missing in\n{before}");
