@@ -245,6 +245,16 @@ impl Started<'_> {
     }
 }
 
+/// A test that fails leaves nothing running.
+impl Drop for Started<'_> {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+    }
+}
+
 impl Ended {
     fn assert_code(&self, code: i32) {
         assert_eq!(self.code, Some(code), "{self:?}");
