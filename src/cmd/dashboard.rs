@@ -7,6 +7,7 @@ mod state;
 use self::draw::{DashboardLook, SMALLEST, draw};
 use self::state::RunState;
 use super::console;
+use crate::panics;
 use crate::plan::Plan;
 use crate::snapshots::Subscription;
 use nix::sys::signal::{Signal, kill};
@@ -108,6 +109,7 @@ impl Dashboard {
             loop {
                 match waiting.try_recv() {
                     Ok(update) => {
+                        panics::asked(format_args!("dashboard"));
                         self.run.add(update);
                         changed |= !self.look.paused;
                     }

@@ -127,6 +127,9 @@ fn the_dashboard_gives_the_terminal_back_however_the_run_ends() {
             "INCONCLUSIVE",
         ),
         (format!("{run} & sleep 1; kill -TERM $!; wait $!; echo code=$?; stty -a"), 143, "INCONCLUSIVE"),
+        // Whoever panics: the dashboard itself, and a part of the run that it is drawn for.
+        (format!("CLOSESTORM_PANIC=dashboard {run}; echo code=$?; stty -a"), 1, "INCONCLUSIVE"),
+        (format!("CLOSESTORM_PANIC='fault 0' {run}; echo code=$?; stty -a"), 1, "INCONCLUSIVE"),
         // In the background it would be stopped: it draws no dashboard there.
         (format!("set -m; {run} & wait $!; echo code=$?; stty -a"), 0, "PASS"),
     ];
@@ -139,7 +142,9 @@ fn the_dashboard_gives_the_terminal_back_however_the_run_ends() {
         let after = text.rsplit(GIVES_BACK).next().expect("a text");
         assert!(after.contains(&format!("code={code}")) && after.contains(said), "{line}: {text:?}");
         assert!(after.contains(" icanon") && after.contains(" echo "), "{line}: {after:?}");
-        assert!(background || text.contains("open clients"), "{line}: {text:?}");
+        assert!(background || line.contains("PANIC=dashboard") || text.contains("open clients"), "{line}: {text:?}");
+        let told = after.contains("this is a bug in closestorm, please report it");
+        assert_eq!(told, line.contains("PANIC"), "{line}: {text:?}");
     });
 }
 
