@@ -36,6 +36,7 @@ use crate::results::record::Manifest;
 use crate::results::runs::Seeds;
 use crate::results::summary::summarise;
 use crate::results::usage::{self, Baseline};
+use crate::run::faults::ByHand;
 use crate::run::{self as engine, Places, RunStart};
 use crate::sim::{self, GoOn, Simulated};
 use crate::sut::command::output as target_output;
@@ -222,6 +223,7 @@ impl Scenario {
             program: program.unwrap_or_else(|| "closestorm".into()),
             output: output.unwrap_or_else(|| engine::output_file(&scratch.0)),
             warm_up: Duration::ZERO,
+            by_hand: ByHand::default(),
         };
         let (results, verdict) = measured(&plan, RunPart::whole(division), (&places, &scratch.0), stop.stopped(), snapshots).await?;
         Outcome::of(plan, results, verdict, manifest)

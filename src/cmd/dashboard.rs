@@ -9,6 +9,7 @@ use self::state::RunState;
 use super::console;
 use crate::panics;
 use crate::plan::Plan;
+use crate::run::faults::ByHand;
 use crate::snapshots::Subscription;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, getpgrp, tcgetpgrp};
@@ -78,11 +79,14 @@ impl Drop for TakenTerminal {
 pub(super) struct Dashboard {
     run: RunState,
     look: DashboardLook,
+    by_hand: Option<ByHand>,
 }
 
 impl Dashboard {
-    pub(super) fn new(plan: &Plan) -> Dashboard {
-        Dashboard { run: RunState::of(plan), look: DashboardLook { colour: console::colours_allowed(), paused: false, stopping: false } }
+    pub(super) fn new(plan: &Plan, by_hand: Option<ByHand>) -> Dashboard {
+        let fires = if by_hand.is_some() { plan.faults.len().min(9) } else { 0 };
+        let look = DashboardLook { colour: console::colours_allowed(), paused: false, stopping: false, fires };
+        Dashboard { run: RunState::of(plan), look, by_hand }
     }
 
     /// Blocks its thread. Where the terminal cannot be used, nothing is shown.
@@ -137,6 +141,10 @@ impl Dashboard {
                 match code {
                     KeyCode::Char('c') if control => self.stop(),
                     KeyCode::Char('q') if !control && !self.look.stopping => self.stop(),
+                    KeyCode::Char(digit @ '1'..='9') if !control && !self.look.stopping => {
+                        let place = u16::from(*digit as u8 - b'1');
+                        self.by_hand.iter().filter(|_| usize::from(place) < self.look.fires).for_each(|by_hand| by_hand.fire(place));
+                    }
                     KeyCode::Char('p') if !control => self.look.paused = !self.look.paused,
                     _ => return false,
                 }

@@ -14,6 +14,7 @@ use crate::report;
 use crate::results::record::{Summary, Verdict};
 use crate::run as engine;
 use crate::run::Places;
+use crate::run::faults::ByHand;
 use crate::scenario::PROGRAMS;
 use crate::snapshots::Publisher;
 use crate::template::fill_one;
@@ -54,9 +55,12 @@ pub(super) fn run_and_judge(
     stop: Stop,
 ) -> anyhow::Result<(Results, Verdict)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the async runtime")?;
-    let places = Places { program: engine::this_program(), output: engine::output_file(folder), warm_up };
+    let by_hand = ByHand::default();
+    // Workers would not get them.
+    let orders = (whom.division.workers == 1).then(|| by_hand.clone());
+    let places = Places { program: engine::this_program(), output: engine::output_file(folder), warm_up, by_hand };
     let snapshots = Publisher::default();
-    let progress = Progress::follow(plan, show, &snapshots);
+    let progress = Progress::follow(plan, show, &snapshots, orders);
     let outcome = runtime.block_on(api::measured(plan, whom, (&places, folder), stop.stopped(), snapshots));
     progress.finish();
     // Clients that are still at it need not be unwound one by one.

@@ -5,6 +5,7 @@
 
 use super::{console, dashboard};
 use crate::plan::Plan;
+use crate::run::faults::ByHand;
 use crate::snapshots::{Publisher, Update};
 use crate::units::print_duration;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -45,13 +46,13 @@ impl ShowProgress {
 pub(super) struct Progress(Option<Receiver<()>>);
 
 impl Progress {
-    /// Shows what is published from now on.
-    pub(super) fn follow(plan: &Plan, how: ShowProgress, snapshots: &Publisher) -> Self {
+    /// Shows what is published from now on. `by_hand`: what a key fires faults with.
+    pub(super) fn follow(plan: &Plan, how: ShowProgress, snapshots: &Publisher, by_hand: Option<ByHand>) -> Self {
         if how == ShowProgress::Nothing {
             return Progress(None);
         }
         let live = how != ShowProgress::Plain && is_live();
-        let drawn = (how == ShowProgress::Dashboard && live && dashboard::is_possible()).then(|| dashboard::Dashboard::new(plan));
+        let drawn = (how == ShowProgress::Dashboard && live && dashboard::is_possible()).then(|| dashboard::Dashboard::new(plan, by_hand));
         let (mut line, mut updates) = (ProgressLine::new(plan, live), snapshots.subscribe());
         let (shown, end) = mpsc::channel::<()>();
         let show = move || {

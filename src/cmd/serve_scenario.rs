@@ -11,6 +11,7 @@ use crate::plan::{Plan, Target};
 use crate::results::folder::Folder;
 use crate::results::manifest;
 use crate::results::usage::Baseline;
+use crate::run::faults::ByHand;
 use crate::run::open::{for_real, impossible, run_real};
 use crate::run::{Places, output_file, raise_files, this_program};
 use crate::scenario::Overrides;
@@ -43,7 +44,7 @@ pub(super) fn main(args: &Serve, scenario: &str, listen: SocketAddr) -> anyhow::
     let folder = args.out.as_deref().map(|out| Folder::open(Some(out), false, || out.to_owned())).transpose()?.map(console::noted);
     let scratch = Scratch::new()?;
     let output = output_file(folder.as_ref().map_or(scratch.0.as_path(), Folder::path));
-    let places = Places { program: this_program(), output, warm_up: Duration::ZERO };
+    let places = Places { program: this_program(), output, warm_up: Duration::ZERO, by_hand: ByHand::default() };
     let (plan, usage) = (Arc::new(plan), Baseline::now());
     let tell = |urls: &[String]| listening(urls, &plan, identity.as_ref());
     let place = RealPlace { listen, identity: identity.clone() };

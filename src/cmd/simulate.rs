@@ -130,7 +130,7 @@ fn seeds(plan: &Plan, model: &Model, (runs, threads): (u32, usize), first: &Resu
 fn simulate(plan: &Plan, model: &Model, quiet: bool, stop: &Stop) -> Result<Simulated, api::Error> {
     let before = Baseline::now();
     let mut snapshots = Publisher::default();
-    let progress = Progress::follow(plan, ShowProgress::line(quiet), &snapshots);
+    let progress = Progress::follow(plan, ShowProgress::line(quiet), &snapshots, None);
     let simulated = api::simulated(plan, model, &mut |at, recorder| {
         snapshots.publish(at, || recorder.snapshot());
         stop.code().is_none()

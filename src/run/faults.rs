@@ -19,13 +19,35 @@ use crate::ws::session::mailbox::{FiredInjection, SessionCommand};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::broadcast::{self, error::RecvError};
 use tokio::time::sleep_until;
 
 /// Where a restart hangs.
 const NOT_BACK: &str = "it was not ready again before the end of the run";
 
-/// Fires one fault through the run.
-pub(crate) async fn run(shared: Arc<RunContext>, index: u16) {
+/// Orders that one fault of the plan fires now, beside its schedule. Workers do not get them: only of a run whose clients are in this process.
+#[derive(Clone, Debug)]
+pub struct ByHand(broadcast::Sender<u16>);
+
+impl Default for ByHand {
+    fn default() -> ByHand {
+        ByHand(broadcast::Sender::new(16))
+    }
+}
+
+impl ByHand {
+    /// Fires the fault at this place of the plan; does nothing where the run has ended.
+    pub fn fire(&self, fault: u16) {
+        let _ = self.0.send(fault);
+    }
+
+    pub(crate) fn orders(&self) -> broadcast::Receiver<u16> {
+        self.0.subscribe()
+    }
+}
+
+/// Fires one fault through the run: by its schedule, and whenever it is ordered.
+pub(crate) async fn run(shared: Arc<RunContext>, index: u16, mut orders: broadcast::Receiver<u16>) {
     panics::asked(format_args!("fault {index}"));
     let plan = shared.plan.clone();
     let fault = &plan.faults[usize::from(index)];
@@ -36,17 +58,55 @@ pub(crate) async fn run(shared: Arc<RunContext>, index: u16) {
         clients: plan.clients_of(fault),
         random: plan.seed.stream(&shared.shard.stream(&format!("fault/{}/select", fault.name))),
     };
-    for (number, at) in (0..).zip(fault.firings(plan.seed, plan.duration)) {
-        sleep_until(shared.journal.instant(at)).await;
+    let mut schedule = fault.firings(plan.seed, plan.duration).into_iter().peekable();
+    for number in 0.. {
+        let due = schedule.peek().copied();
+        let by_hand = tokio::select! {
+            biased;
+            () = until(&shared, due) => false,
+            // Nobody can order any more.
+            ordered = ordered(&mut orders, index) => if ordered { true } else {
+                until(&shared, due).await;
+                false
+            },
+        };
         injector.firing.number = number;
+        if !by_hand {
+            schedule.next();
+        }
         let end = shared.journal.planned_end();
         if shared.journal.now() < end {
+            if by_hand {
+                let text =
+                    format!("fault {} was fired by hand, beside the plan: no repetition of this run does that by itself", fault.name);
+                shared.journal.record(&Event::Notice { text });
+            }
             injector.fire().await;
-        } else if injector.tells() {
+        } else if !by_hand && injector.tells() {
             // Due so shortly before the end that the timer came behind it.
             let last = end.saturating_sub(Duration::from_nanos(1));
             let why = "the measurement ended before its delayed timer fired".to_owned();
             shared.journal.record_at(last, &not_carried_out(injector.firing, why));
+        }
+    }
+}
+
+/// Waits for an offset; without one for ever.
+async fn until(shared: &RunContext, due: Option<Duration>) {
+    match due {
+        Some(at) => sleep_until(shared.journal.instant(at)).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits for an order that is about this fault; not, if there will be none.
+async fn ordered(orders: &mut broadcast::Receiver<u16>, index: u16) -> bool {
+    loop {
+        match orders.recv().await {
+            Ok(fault) if fault == index => return true,
+            // Somebody else's, or too many at once.
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return false,
         }
     }
 }

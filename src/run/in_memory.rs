@@ -9,6 +9,7 @@ use crate::load::hits::Hits;
 use crate::metrics::{Recorder, Results};
 use crate::plan::{Plan, Shard, Target};
 use crate::recorder::SharedRecorder;
+use crate::run::faults::ByHand;
 use crate::run::{arrivals, measure};
 use crate::sut::Fleet;
 use crate::sut::error::RunError;
@@ -51,7 +52,7 @@ async fn run_with_books(plan: Arc<Plan>, shard: Shard) -> Result<(Results, Arc<S
     let journal = Arc::new(SharedRecorder::open(Recorder::new(&plan, shard), plan.duration, clock, clock.now_ns()));
     let hits = Hits::new(&plan, shard);
     let shared = RunContext::new(plan.clone(), Some(shard), hits, journal.clone(), fleet.clone(), TargetEvents::default())?;
-    let results = measure(&shared, arrivals, reports, std::future::pending(), &mut |_| ()).await;
+    let results = measure(&shared, arrivals, reports, std::future::pending(), (&mut |_| (), &ByHand::default())).await;
     fleet.shut_down().await;
     results.map(|results| (results, journal))
 }

@@ -3,7 +3,7 @@
 //! One thread does all of it; servers are processes of their own. It knows nothing of files, charts and verdicts.
 
 pub(crate) mod echo_client;
-pub(crate) mod faults;
+pub mod faults;
 pub(crate) mod in_memory;
 pub mod open;
 pub(crate) mod real;
@@ -26,6 +26,7 @@ use crate::plan::{Before, Cohort, Plan, Shard};
 use crate::reconnect::NextAddress;
 use crate::recorder::SharedRecorder;
 pub use crate::run::echo_client::{Echoed, echo};
+use crate::run::faults::ByHand;
 pub use crate::run::in_memory::run_in_memory;
 use crate::secret::Secrets;
 use crate::server::protocol::{FromServer, ToServer};
@@ -70,6 +71,8 @@ pub struct Places {
     /// For this long a target that is not embedded answers opening handshakes, one after another, before offset 0: a program that compiles
     /// itself as it runs is then no longer cold. Nothing of it is measured.
     pub warm_up: Duration,
+    /// What fires faults beside their schedule.
+    pub by_hand: ByHand,
 }
 
 /// A target that has been started, with the clients elsewhere.
@@ -126,7 +129,7 @@ pub async fn run(
     let recorder = Recorder::new(&plan, shard);
     let journal = led.journal(&plan, recorder, start.not_before(monotonic_ns()));
     let results = match RunContext::new(plan.clone(), Some(shard), Hits::new(&plan, shard), journal, led.fleet.clone(), crew) {
-        Ok(shared) => measure(&shared, arrivals, led.reports, stop, &mut publish(&shared, &mut snapshots)).await,
+        Ok(shared) => measure(&shared, arrivals, led.reports, stop, (&mut publish(&shared, &mut snapshots), &places.by_hand)).await,
         Err(error) => Err(error),
     };
     led.fleet.shut_down().await;
@@ -259,7 +262,7 @@ impl StartedTarget {
         let journal = self.journal(&plan, Recorder::new(&plan, Shard::WHOLE), epoch_ns);
         let shared = RunContext::new(plan.clone(), None, Hits::new(&plan, shard), journal, self.fleet.clone(), self.crew)?;
         let answering = tokio::spawn(who_is_hit::answer(shared.clone(), workers, questions));
-        let results = measure(&shared, Vec::new(), self.reports, stop, &mut progress).await;
+        let results = measure(&shared, Vec::new(), self.reports, stop, (&mut progress, &ByHand::default())).await;
         answering.abort();
         results.map(|results| with_uncounted(results, self.uncounted))
     }
@@ -335,7 +338,8 @@ impl WorkerRun {
                 let _ = done.send(target_events::Late::new());
             }
         });
-        let results = measure(&shared, arrivals, self.reports, stop, &mut publish(&shared, &mut snapshots)).await;
+        let nobody = ByHand::default();
+        let results = measure(&shared, arrivals, self.reports, stop, (&mut publish(&shared, &mut snapshots), &nobody)).await;
         obey.abort();
         results
     }
@@ -352,7 +356,7 @@ async fn measure(
     arrivals: Vec<(Duration, ClientIndex)>,
     reports: Reports,
     stop: impl Future<Output = ()>,
-    progress: &mut impl FnMut(Duration),
+    (progress, by_hand): (&mut impl FnMut(Duration), &ByHand),
 ) -> Result<Results, RunError> {
     let journal = shared.journal.clone();
     shared.fleet.watch(journal.clone());
@@ -363,7 +367,7 @@ async fn measure(
     }
     tasks.spawn(arrive(shared.clone(), arrivals));
     for index in 0..u16::try_from(shared.plan.faults.len()).unwrap_or(u16::MAX) {
-        tasks.spawn(faults::run(shared.clone(), index));
+        tasks.spawn(faults::run(shared.clone(), index, by_hand.orders()));
     }
     let status = watch(&journal, shared.plan.duration, stop, progress).await;
     let (end, under_way) = (journal.end(), shared.registry.under_way(&journal));

@@ -8,6 +8,7 @@ use crate::metrics::meta::{RealClients, SeenFrom};
 use crate::metrics::{Recorder, Results};
 use crate::plan::{Fault, Phase, Plan, Shard, Target};
 use crate::recorder::SharedRecorder;
+use crate::run::faults::ByHand;
 use crate::run::{Places, measure, stopped};
 use crate::sut::control_links::ToWorkers;
 use crate::sut::error::RunError;
@@ -84,7 +85,7 @@ pub async fn run_real(
         listening(&urls).map_err(RunError::Io)?;
         Ok(shared)
     }) {
-        Ok(shared) => measure(&shared, Vec::new(), reports, stop, &mut |_| ()).await,
+        Ok(shared) => measure(&shared, Vec::new(), reports, stop, (&mut |_| (), &ByHand::default())).await,
         Err(error) => Err(error),
     };
     fleet.shut_down().await;

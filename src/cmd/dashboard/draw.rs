@@ -27,6 +27,8 @@ pub(super) struct DashboardLook {
     pub(super) colour: bool,
     pub(super) paused: bool,
     pub(super) stopping: bool,
+    /// So many faults, the first ones of the plan, can be fired by their numbers.
+    pub(super) fires: usize,
 }
 
 impl DashboardLook {
@@ -193,7 +195,8 @@ fn fired(frame: &mut Frame<'_>, area: Rect, run: &RunState, look: DashboardLook)
     let lines: Vec<_> = shown
         .map(|index| {
             let fault = &run.planned[index];
-            let (name, doing) = (printable(&fault.name), run.doing(index));
+            let number = if index < look.fires { format!("{} ", index + 1) } else { String::new() };
+            let (name, doing) = (number + &printable(&fault.name), run.doing(index));
             let both = format!("{name} {}", fault.kind);
             let fits = name != fault.kind && both.chars().count() + doing.chars().count() < usize::from(area.width);
             beside(if fits { &both } else { &name }, &doing, area.width)
@@ -224,7 +227,9 @@ fn help(frame: &mut Frame<'_>, area: Rect, look: DashboardLook) {
         DashboardLook { paused: true, .. } => {
             ("the view is paused, the run is not · p goes on · q stops the run", look.colour(Color::Yellow))
         }
-        _ => ("q stop the run and write its results · p pause the view", look.dim()),
+        DashboardLook { fires: 0, .. } => ("q stop the run and write its results · p pause the view", look.dim()),
+        DashboardLook { fires: 1, .. } => ("q stop the run and write its results · p pause the view · 1 fire the fault now", look.dim()),
+        _ => ("q stop the run and write its results · p pause the view · 1 to 9 fire a fault now", look.dim()),
     };
     frame.render_widget(Paragraph::new(text).style(style).alignment(Alignment::Left), area);
 }
@@ -269,7 +274,7 @@ mod tests {
         (0..height).map(row).collect::<Vec<_>>().join("\n")
     }
 
-    const PLAIN: DashboardLook = DashboardLook { colour: false, paused: false, stopping: false };
+    const PLAIN: DashboardLook = DashboardLook { colour: false, paused: false, stopping: false, fires: 1 };
 
     #[test]
     fn all_that_is_known_stands_on_the_smallest_terminal() {
@@ -288,6 +293,8 @@ mod tests {
                     "1006 abnormal",
                     "p50",
                     "by code",
+                    "1 crash",
+                    "fire the fault now",
                     "fired, hit",
                     "expectations so far ",
                     "q stop the run",
