@@ -816,7 +816,8 @@ impl Changes {
     }
 }
 
-/// The command line, with what the name of the program stands for: `toxiproxy-server …` is `closestorm proxy --toxiproxy …`.
+/// The command line, with what the name of the program stands for: `toxiproxy-server …` is `closestorm proxy --toxiproxy …`; and with the
+/// options of `compare` where they are taken for options.
 pub fn arguments(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut words = words.peekable();
     let name = words.peek().and_then(|program| Path::new(program).file_name()?.to_str().map(str::to_owned));
@@ -824,7 +825,35 @@ pub fn arguments(words: impl Iterator<Item = OsString>) -> Vec<OsString> {
         let command = ["closestorm", "proxy", "--toxiproxy"].map(OsString::from);
         return command.into_iter().chain(words.skip(1)).collect();
     }
-    words.collect()
+    options_before_new(words.collect())
+}
+
+/// Puts the options of `compare BASE -- NEW --metric METRIC` before `--`: behind it, clap takes every word for a folder.
+fn options_before_new(mut words: Vec<OsString>) -> Vec<OsString> {
+    let is_compare = words.get(1).is_some_and(|word| word == "compare");
+    let Some(at) = words.iter().position(|word| word == "--").filter(|_| is_compare) else { return words };
+    let command = <Cli as clap::CommandFactory>::command();
+    let mut behind = words.split_off(at).into_iter();
+    let mut new: Vec<OsString> = behind.next().into_iter().collect();
+    while let Some(word) = behind.next() {
+        let text = word.to_string_lossy().into_owned();
+        if text == "--" || text == "-" || !text.starts_with('-') {
+            new.push(word);
+            continue;
+        }
+        words.push(word);
+        if command.find_subcommand("compare").is_some_and(|compare| takes_value(compare, &text)) {
+            words.extend(behind.next());
+        }
+    }
+    words.append(&mut new);
+    words
+}
+
+/// Whether the word behind this option is its value.
+fn takes_value(command: &clap::Command, option: &str) -> bool {
+    let is_it = |arg: &&clap::Arg| arg.get_long().is_some_and(|name| option.strip_prefix("--") == Some(name));
+    command.get_arguments().find(is_it).is_some_and(|arg| arg.get_action().takes_values())
 }
 
 /// It becomes the name of a folder.
@@ -869,6 +898,20 @@ fn duration(text: &str) -> Result<Duration, UnitError> {
 mod tests {
     use super::*;
     use clap::CommandFactory;
+
+    #[test]
+    fn options_of_compare_may_stand_behind_the_new_side() {
+        let line = "closestorm compare a b -- c --metric M d --min-effect=3% -q e --out o";
+        let words = arguments(line.split(' ').map(OsString::from));
+        let Command::Compare(args) = Cli::try_parse_from(words).expect("a command line").command else { panic!("compare") };
+        let folders = |names: &[&str]| names.iter().map(PathBuf::from).collect::<Vec<_>>();
+        assert_eq!((args.base, args.new), (folders(&["a", "b"]), folders(&["c", "d", "e"])));
+        assert_eq!((args.metric, args.min_effect, args.quiet), (vec!["M".to_owned()], Ratio(0.03), true));
+        assert_eq!(args.out, Some(PathBuf::from("o")));
+        // Programs have options of their own.
+        let learn: Vec<_> = "closestorm learn -- node compare -- --quiet".split(' ').map(OsString::from).collect();
+        assert_eq!(arguments(learn.clone().into_iter()), learn);
+    }
 
     #[test]
     fn the_command_line_is_consistent_and_every_argument_has_help() {

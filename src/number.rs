@@ -96,6 +96,24 @@ pub fn observed(value: f64, unit: &str) -> String {
     }
 }
 
+/// As [`observed`], with as many digits as it takes to tell a value from the limit that it is near: `10.005 s`, where the limit is 10 s.
+pub fn observed_beside(value: f64, limit: f64, unit: &str) -> String {
+    let shown = observed(value, unit);
+    let (size, name) = match unit {
+        "us" if value < 1e6 && limit < 1e6 => (1e3, " ms"),
+        "us" => (1e6, " s"),
+        "percent" => (1.0, " %"),
+        "per_s" => (1.0, "/s"),
+        _ => (1.0, ""),
+    };
+    if shown != observed(limit, unit) {
+        return shown;
+    }
+    let digits = |decimals| (trimmed(value / size, decimals), trimmed(limit / size, decimals));
+    let told_apart = (1..=6).map(digits).find(|(value, limit)| value != limit);
+    told_apart.map_or(shown, |(value, _)| format!("{value}{name}"))
+}
+
 /// A number that may have a fraction: whole numbers and those from 100 on as [`count`], others to three digits.
 pub fn quantity(value: f64) -> String {
     let sign = if value < 0.0 { "−" } else { "" };
@@ -131,6 +149,25 @@ fn two_units(big: u64, big_unit: &str, small: u64, small_unit: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_near_a_limit_is_told_from_it() {
+        for (value, limit, unit, text) in [
+            (10_004_977.0, 10_000_000.0, "us", "10.005 s"),
+            (9_999_700.0, 10_000_000.0, "us", "9.9997 s"),
+            (10_000_000.0, 10_000_000.0, "us", "10 s"),
+            (11_000_000.0, 10_000_000.0, "us", "11 s"),
+            (200_400.0, 200_000.0, "us", "200.4 ms"),
+            (1_000_004.0, 1_000_000.0, "us", "1.000004 s"),
+            (300_040_000.0, 300_000_000.0, "us", "300.04 s"),
+            (99.04, 99.0, "percent", "99.04 %"),
+            (99.96, 99.99, "percent", "99.96 %"),
+            (2000.2, 2000.0, "per_s", "2000.2/s"),
+            (3.0, 3.0, "count", "3"),
+        ] {
+            assert_eq!(observed_beside(value, limit, unit), text);
+        }
+    }
 
     #[test]
     fn counts_have_separators() {

@@ -154,8 +154,12 @@ pub fn kind(path: &Path) -> io::Result<Option<FileType>> {
     }
 }
 
-/// Rename puts a file in place of a link, too; but who planned to write to where it leads should know.
-fn check_replaceable(path: &Path) -> io::Result<()> {
+/// Whether a file may be written under this name. Rename puts a file in place of a link, too; but who planned to write to where it leads
+/// should know.
+///
+/// # Errors
+/// There is something else under its name, as a link or a folder.
+pub fn check_replaceable(path: &Path) -> io::Result<()> {
     let what = match kind(path)? {
         None => return Ok(()),
         Some(kind) if kind.is_file() => return Ok(()),

@@ -3,6 +3,7 @@
 use super::exit;
 use crate::output;
 use crate::results::read::read_regular;
+use crate::text::printable;
 use anyhow::Context;
 use std::fs;
 use std::io;
@@ -29,14 +30,42 @@ pub(super) fn folder(name: &str) -> anyhow::Result<PathBuf> {
     Err(exit::Usage(format!("{} does not exist; {known}; `closestorm run --save-baseline NAME` writes one", folder.display())).into())
 }
 
+/// Refuses to put a baseline in place of what is none, before runs take their time.
+///
+/// # Errors
+/// A link, a file, or a folder with other things in it has this name.
+pub(super) fn check_replaceable(name: &str) -> anyhow::Result<()> {
+    let place = Path::new(BASELINES).join(name);
+    let is_run = |name: &str| name.len() >= 3 && name.bytes().all(|byte| byte.is_ascii_digit());
+    let what = match output::kind(&place).with_context(|| format!("cannot write {}", place.display()))? {
+        None => return Ok(()),
+        Some(kind) if kind.is_symlink() => "it is a symbolic link, and nothing is written through one".to_owned(),
+        Some(kind) if !kind.is_dir() => "it is not a folder".to_owned(),
+        Some(_) => {
+            let within = fs::read_dir(&place).with_context(|| format!("cannot read {}", place.display()))?;
+            let mut names = within.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned());
+            match names.find(|name| !is_run(name)) {
+                None => return Ok(()),
+                Some(other) => format!("it is no baseline: it has {} in it", printable(&other)),
+            }
+        }
+    };
+    Err(exit::Usage(format!("cannot write {}: {what}; give the baseline another name", place.display())).into())
+}
+
 /// Keeps these runs as a baseline, in place of an earlier one of that name; gives its folder.
 ///
 /// # Errors
-/// A file cannot be read or written. Then the earlier baseline is left.
+/// A file cannot be read or written. Then the earlier baseline is left, and nothing else.
 pub(super) fn save(name: &str, runs: &[PathBuf]) -> anyhow::Result<PathBuf> {
-    let place = Path::new(BASELINES).join(name);
     let partial = Path::new(BASELINES).join(format!("{name}.partial"));
-    remove(&partial).with_context(|| format!("cannot remove {}", partial.display()))?;
+    // What cannot be removed stays; there is a more important error to tell.
+    save_by(name, runs, &partial).inspect_err(|_| _ = remove(&partial))
+}
+
+fn save_by(name: &str, runs: &[PathBuf], partial: &Path) -> anyhow::Result<PathBuf> {
+    let place = Path::new(BASELINES).join(name);
+    remove(partial).with_context(|| format!("cannot remove {}", partial.display()))?;
     for (at, run) in runs.iter().enumerate() {
         let to = partial.join(format!("{:03}", at + 1));
         fs::create_dir_all(&to).with_context(|| format!("cannot make {}", to.display()))?;
@@ -51,7 +80,7 @@ pub(super) fn save(name: &str, runs: &[PathBuf]) -> anyhow::Result<PathBuf> {
     if place.exists() {
         output::rename(&place, &earlier).with_context(|| format!("cannot move {}", place.display()))?;
     }
-    let renamed = output::rename(&partial, &place).inspect_err(|_| _ = fs::rename(&earlier, &place));
+    let renamed = output::rename(partial, &place).inspect_err(|_| _ = fs::rename(&earlier, &place));
     renamed.with_context(|| format!("cannot write {}", place.display()))?;
     remove(&earlier).with_context(|| format!("cannot remove {}", earlier.display()))?;
     Ok(place)

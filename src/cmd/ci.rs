@@ -5,6 +5,7 @@
 use super::{console, exit};
 use crate::cli::CiArgs;
 use crate::compare::RunComparison;
+use crate::files::read_regular;
 use crate::output;
 use crate::plan::{Plan, ScenarioPlace};
 use crate::report::ci::{
@@ -21,6 +22,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+/// Files of `--report-dir`.
+const REPORT_FILES: [&str; 4] = ["junit.xml", "metrics.prom", "bmf.json", "report.md"];
 
 /// Collects what is told while a command runs, and writes it at its end.
 pub(super) struct CiOutput<'a> {
@@ -44,12 +48,16 @@ impl<'a> CiOutput<'a> {
         name.clone_into(&mut self.report.scenario);
     }
 
-    /// What is going to run: a history that it does not fit to is refused before it takes its time.
+    /// What is going to run: files that cannot be written, and a history that it does not fit to, are refused before it takes its time.
     ///
     /// # Errors
-    /// The history has rows of other runs, or cannot be read.
+    /// Something else stands under the name of a file; or the history has rows of other runs, or cannot be read.
     pub(super) fn plan(&mut self, plan: &Plan) -> anyhow::Result<()> {
         self.named(&plan.name);
+        let in_folder = self.args.report_dir.iter().flat_map(|folder| REPORT_FILES.map(|name| folder.join(name)));
+        for path in self.args.junit.iter().cloned().chain(self.history.map(Path::to_owned)).chain(in_folder) {
+            output::check_replaceable(&path).with_context(|| format!("cannot write {}", path.display()))?;
+        }
         let Some(path) = self.history else { return Ok(()) };
         if plan.expectations.is_empty() {
             let why = "--history keeps what the scenario expects, and it expects nothing: add `expect`";
@@ -57,11 +65,12 @@ impl<'a> CiOutput<'a> {
         }
         let of = |expectation: &crate::expect::Expectation| (expectation.measured(), unit(expectation.limit).0.to_owned());
         self.header = history_header(&plan.expectations.iter().map(of).collect::<Vec<_>>());
-        let text = match fs::read_to_string(path) {
+        let text = match read_regular(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             read => read.with_context(|| format!("cannot read {}", path.display()))?,
         };
-        check_history(&text, &self.header).map_err(|error| exit::Usage(format!("{}: {error}", path.display())).into())
+        check_history(&String::from_utf8_lossy(&text), &self.header)
+            .map_err(|error| exit::Usage(format!("{}: {error}", path.display())).into())
     }
 
     /// What a run came to, if there was one.
@@ -87,8 +96,10 @@ impl<'a> CiOutput<'a> {
         match (done, written) {
             (Ok(exit::OK), Err(error)) => Err(error),
             (done, Err(error)) => {
-                // The result is worse than this, and has the last word.
-                exit::report_error(&error);
+                // The result is worse than this, and has the last word. A file that was refused before the run is told once.
+                if !done.as_ref().is_err_and(|first| exit::shown(first) == exit::shown(&error)) {
+                    exit::report_error(&error);
+                }
                 done
             }
             (done, Ok(())) => done,
@@ -106,13 +117,8 @@ impl<'a> CiOutput<'a> {
         }
         let Some(folder) = &self.args.report_dir else { return Ok(()) };
         let bmf = json(&bmf(&self.report)).context("cannot write the report as JSON")?;
-        let files = [
-            ("junit.xml", junit(&self.report)),
-            ("metrics.prom", openmetrics(&self.report)),
-            ("bmf.json", bmf),
-            ("report.md", page(&self.report)),
-        ];
-        files.iter().try_for_each(|(name, text)| write_file(&folder.join(name), text))
+        let texts = [junit(&self.report), openmetrics(&self.report), bmf, page(&self.report)];
+        REPORT_FILES.iter().zip(&texts).try_for_each(|(name, text)| write_file(&folder.join(name), text))
     }
 
     fn append_history(&self) -> anyhow::Result<()> {
@@ -228,6 +234,7 @@ fn append(path: &Path, header: &str, rows: &str) -> anyhow::Result<()> {
 
 /// A regular file that nobody else of us writes to meanwhile, opened to append.
 fn locked(path: &Path) -> io::Result<Flock<File>> {
+    output::check_replaceable(path)?;
     let flags = (OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits();
     let file = OpenOptions::new().read(true).append(true).create(true).custom_flags(flags).open(path)?;
     if !file.metadata()?.is_file() {

@@ -33,12 +33,24 @@ const WAITING_MAX: usize = 4;
 /// Whether the terminal is ours now.
 static TAKEN: AtomicBool = AtomicBool::new(false);
 
+/// Whether the process was stopped meanwhile: a shell has written to the terminal since.
+static RESUMED: AtomicBool = AtomicBool::new(false);
+
+/// After SIGCONT.
+pub(super) fn resumed() {
+    RESUMED.store(true, Ordering::SeqCst);
+}
+
 /// Whether a dashboard can be drawn on stderr: a terminal that can do more than print, is large enough, and obeys this process.
 pub(super) fn is_possible() -> bool {
     let stderr = io::stderr();
     let large = terminal_size::terminal_size_of(&stderr).is_some_and(|(width, height)| width.0 >= SMALLEST.0 && height.0 >= SMALLEST.1);
-    // In the background a process that changes the terminal is stopped.
-    large && stderr.is_terminal() && tcgetpgrp(&stderr).is_ok_and(|group| group == getpgrp())
+    large && stderr.is_terminal() && is_foreground()
+}
+
+/// In the background a process that changes the terminal is stopped.
+fn is_foreground() -> bool {
+    tcgetpgrp(io::stderr()).is_ok_and(|group| group == getpgrp())
 }
 
 /// Gives the terminal back, whoever has to leave now. Does nothing where it was not taken.
@@ -66,6 +78,15 @@ impl TakenTerminal {
             .and_then(|()| Terminal::new(CrosstermBackend::new(io::stderr())))
             .map(TakenTerminal)
             .inspect_err(|_| restore())
+    }
+
+    /// Takes it again, and draws all of it anew.
+    fn take_again(&mut self) -> io::Result<()> {
+        // Only what is off can be turned on.
+        disable_raw_mode()?;
+        enable_raw_mode()?;
+        execute!(io::stderr(), EnterAlternateScreen)?;
+        self.0.clear()
     }
 }
 
@@ -124,6 +145,10 @@ impl Dashboard {
             // Somebody else has given the terminal back, and leaves.
             if !TAKEN.load(Ordering::SeqCst) {
                 return Ok(());
+            }
+            if RESUMED.swap(false, Ordering::SeqCst) && is_foreground() {
+                terminal.take_again()?;
+                changed = true;
             }
             if changed {
                 terminal.0.draw(|frame| draw(frame, &self.run, self.look))?;

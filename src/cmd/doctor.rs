@@ -88,7 +88,7 @@ pub fn main(args: &Doctor) -> anyhow::Result<u8> {
     let room = api::room()?;
     let scenario = plan.map(|plan| fit(&plan, room));
     let code = if scenario.as_ref().is_some_and(|fit| !fit.fits) { COULD_NOT_RUN } else { OK };
-    let all = Examination { machine, largest: largest(room), scenario };
+    let all = Examination { machine, largest: largest(room, machine::files_left()), scenario };
     match args.format {
         Format::Json => print(&json(&all)?)?,
         Format::Text => print(&text(&all))?,
@@ -112,11 +112,13 @@ fn fit(plan: &Plan, room: Room) -> ScenarioFit {
     }
 }
 
-fn largest(room: Room) -> LargestRun {
-    let here = most(&Source::Url("ws://127.0.0.1:9000/".to_owned()), room);
+/// `files_left`: of all processes together. A connection within this machine takes two of them.
+fn largest(room: Room, files_left: Option<u64>) -> LargestRun {
+    let files = files_left.unwrap_or(u64::MAX);
+    let clients = most(&Source::Url("ws://127.0.0.1:9000/".to_owned()), room);
     // Its only fault ends connections, and leaves no socket behind.
     let embedded = most(&Source::Bundled("default".to_owned()), room);
-    LargestRun { embedded, here, elsewhere: here.min(room.ports) }
+    LargestRun { embedded: embedded.min(files / 2), here: clients.min(files / 2), elsewhere: clients.min(files).min(room.ports) }
 }
 
 /// The most clients of a scenario that fit.
@@ -252,7 +254,7 @@ mod tests {
     #[test]
     fn the_largest_run_is_the_largest_that_a_run_takes() {
         for room in [ROOM, Room { files: 1 << 20, memory: Some(1 << 30), ..ROOM }, Room { files: 1 << 20, ..ROOM }] {
-            let largest = largest(room);
+            let largest = largest(room, None);
             for (source, most) in
                 [(Source::Bundled("default".to_owned()), largest.embedded), (Source::Url("ws://127.0.0.1:9/".to_owned()), largest.here)]
             {
@@ -265,7 +267,10 @@ mod tests {
             }
             assert!(largest.elsewhere <= 28_232 && largest.embedded <= largest.here, "{largest:?}");
         }
-        assert_eq!(largest(Room { files: 60, ..ROOM }).here, 0);
+        assert_eq!(largest(Room { files: 60, ..ROOM }, None).here, 0);
+        // Both ends of a connection within this machine are files of it.
+        let few = largest(Room { files: 1 << 20, ..ROOM }, Some(1_000));
+        assert_eq!((few.embedded, few.here, few.elsewhere), (500, 500, 1_000));
     }
 
     #[test]
@@ -273,7 +278,7 @@ mod tests {
         let machine = facts().expect("the kernel tells");
         assert!(machine.len() >= 6, "{machine:?}");
         assert!(machine.iter().all(|fact| (fact.finding == FactMark::Low) == fact.change.is_some()), "{machine:?}");
-        let all = Examination { machine, largest: largest(ROOM), scenario: None };
+        let all = Examination { machine, largest: largest(ROOM, None), scenario: None };
         let text = text(&all);
         for name in ["open files", "ports", "memory", "processors", "timers", "network namespaces"] {
             assert!(text.lines().any(|line| line.contains(name)), "{name}: {text}");

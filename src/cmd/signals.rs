@@ -58,6 +58,8 @@ struct Signals {
     hangup: Signal,
     interrupt: Signal,
     terminate: Signal,
+    /// A shell lets the stopped process go on.
+    resume: Signal,
 }
 
 impl Signals {
@@ -66,15 +68,19 @@ impl Signals {
             hangup: signal(SignalKind::hangup())?,
             interrupt: signal(SignalKind::interrupt())?,
             terminate: signal(SignalKind::terminate())?,
+            resume: signal(SignalKind::from_raw(nix::sys::signal::Signal::SIGCONT as i32))?,
         })
     }
 
-    /// Exit code of the next one.
+    /// Exit code of the next one that ends a run.
     async fn next(&mut self) -> u8 {
-        tokio::select! {
-            _ = self.hangup.recv() => 129,
-            _ = self.interrupt.recv() => 130,
-            _ = self.terminate.recv() => 143,
+        loop {
+            tokio::select! {
+                _ = self.hangup.recv() => return 129,
+                _ = self.interrupt.recv() => return 130,
+                _ = self.terminate.recv() => return 143,
+                _ = self.resume.recv() => super::dashboard::resumed(),
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ fn next(summary: &Summary, folder: &Path) -> String {
     let planned = summary.clients.planned;
     let scales = summary.command.starts_with("closestorm run") && !sets_clients(&summary.command) && planned > 1;
     // A secret that is left out of the command cannot be typed again.
-    let scales = scales && !summary.command.contains("***");
+    let scales = scales && !summary.command.contains("***") && !is_kept(&summary.command);
     let again = elsewhere(&summary.command);
     let with = |clients: u64| format!("{again} --clients {clients}");
     let report = format!("closestorm report {}", folder.display());
@@ -39,7 +39,12 @@ fn next(summary: &Summary, folder: &Path) -> String {
 fn more_clients(summary: &Summary) -> Option<String> {
     let runs = ["closestorm run", "closestorm simulate"].iter().any(|command| summary.command.starts_with(command));
     let rows = summary.verdict.expectations.iter().filter_map(|row| Some(row.needed?.div_ceil(row.samples.filter(|n| *n > 0)?)));
-    let factor = rows.max().filter(|_| runs && !summary.command.contains("***") && summary.generator.unreliable.is_empty())?.max(2);
+    let factor = rows
+        .max()
+        .filter(|_| {
+            runs && !has(&summary.command, "--against") && !summary.command.contains("***") && summary.generator.unreliable.is_empty()
+        })?
+        .max(2);
     let clients = summary.clients.planned.max(1).saturating_mul(factor);
     Some(format!("{} --clients {clients}", without(&summary.command, &["--out", "--start-at", "--clients", "-c"])))
 }
@@ -47,6 +52,11 @@ fn more_clients(summary: &Summary) -> Option<String> {
 /// The command without its `--out` and `--force`, as that folder is there now, and without its `--start-at`, which is over.
 fn elsewhere(command: &str) -> String {
     without(command, &["--out", "--start-at"])
+}
+
+/// Whether the run is compared with others, or others will be with it: with another number of clients it is another scenario.
+fn is_kept(command: &str) -> bool {
+    ["--against", "--save-baseline"].iter().any(|option| has(command, option))
 }
 
 /// Whether the command says how many clients there are.
@@ -152,7 +162,13 @@ mod tests {
             assert!(text.ends_with(&format!("{next}\n")), "{text}");
             assert!(text.contains("results/crash-storm/1/report.html"));
         }
-        for command in ["closestorm run ws://h/ -c 20", "closestorm run ws://h/ -c20", "closestorm run ws://h/ --message '***'"] {
+        for command in [
+            "closestorm run ws://h/ -c 20",
+            "closestorm run ws://h/ -c20",
+            "closestorm run ws://h/ --message '***'",
+            "closestorm run x.toml --repeat 6 --against results/baselines/main",
+            "closestorm run x.toml --save-baseline=main",
+        ] {
             let mut summary = fixture::crash_storm().summary;
             (summary.verdict.result, summary.command) = ("pass".to_string(), command.to_string());
             assert!(where_next(&summary, folder).ends_with("closestorm report results/crash-storm/1\n"), "{command}");

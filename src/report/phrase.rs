@@ -7,6 +7,7 @@ use crate::metrics::lateness::LATE_SHARE;
 use crate::metrics::meta::SeenFrom;
 use crate::number;
 use crate::results::record::{AnswerRow, ExpectationRow, Generator, Messages, Reconnect, Summary};
+use crate::units::{Rate, Ratio, parse_duration};
 
 /// ✓, ✗ or ? for `pass`, `fail` and everything else; nothing for `unchecked`.
 pub(super) fn mark(result: &str) -> &'static str {
@@ -21,11 +22,26 @@ pub(super) fn mark(result: &str) -> &'static str {
 /// What an expectation observed, or in a few words why there is nothing: not reached is not the same as no data. The verdict's
 /// reasons say more.
 pub(super) fn observed(row: &ExpectationRow) -> String {
+    let shown = |value| match limit(row) {
+        Some(limit) => number::observed_beside(value, limit, &row.unit),
+        None => number::observed(value, &row.unit),
+    };
     match (row.observed, &row.note) {
-        (Some(value), Some(note)) => format!("{} ({note})", number::observed(value, &row.unit)),
-        (Some(value), None) => number::observed(value, &row.unit),
+        (Some(value), Some(note)) => format!("{} ({note})", shown(value)),
+        (Some(value), None) => shown(value),
         (None, Some(note)) => note.split(": ").next().unwrap_or(note).to_string(),
         (None, None) => "not reached or no data".to_string(),
+    }
+}
+
+/// The limit of an expectation as it was written, in the unit of its row; `None` of sizes in bytes.
+fn limit(row: &ExpectationRow) -> Option<f64> {
+    let written = row.text.rsplit(['<', '>', '=']).next()?.trim();
+    match row.unit.as_str() {
+        "us" => parse_duration(written).ok().map(|time| time.as_nanos() as f64 / 1e3),
+        "percent" => written.parse::<Ratio>().ok().map(|share| share.0 * 100.0),
+        "per_s" => written.parse::<Rate>().ok().map(|rate| rate.0),
+        _ => written.parse().ok(),
     }
 }
 

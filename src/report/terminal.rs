@@ -252,6 +252,9 @@ fn times(page: &mut Page, summary: &Summary) {
             [(m.not_started, "not sent (offline)"), (m.lost, "lost"), (m.unanswered, "unanswered"), (m.errors, "answered with an error")];
         let parts = parts.into_iter().filter(|(n, _)| *n > 0).map(|(n, what)| format!(" · {} {what}", number::count(n)));
         page.entry("messages", &format!("{} due{}", number::count(m.due), parts.collect::<String>()));
+    } else if m.due == 0 && m.expected == 0 && m.received > 0 {
+        // Of clients that only listen.
+        page.entry("messages", &format!("{} received", number::count(m.received)));
     }
     if m.expected > 0 {
         let counts = [(m.recovered, "recovered"), (m.duplicated, "duplicated"), (m.out_of_order, "out of order")];

@@ -286,16 +286,15 @@ fn close_frame(reader: &Reader<'_>) -> (Option<u16>, String) {
 fn headers(reader: &Reader<'_>) -> Vec<(String, Template)> {
     let pairs = reader.pairs("headers");
     for (entry, value) in &pairs {
-        let title = if !is_token(&entry.key) {
-            "this is not the name of a header"
+        let (title, help) = if !is_token(&entry.key) {
+            ("this is not the name of a header", "letters, digits and some of !#$%&'*+-.^_`|~, without spaces")
         } else if OWN_HEADERS.contains(&entry.key.to_ascii_lowercase().as_str()) {
-            "this header belongs to the opening handshake"
+            ("this header belongs to the opening handshake", "for Sec-WebSocket-Protocol there is the key `subprotocols`")
         } else if value.contains(|c: char| c.is_control() && c != '\t') {
-            "the value of a header has no control characters"
+            ("the value of a header has no control characters", "write it in one line; each header has a key of its own")
         } else {
             continue;
         };
-        let help = "for Sec-WebSocket-Protocol there is the key `subprotocols`";
         reader.sink.push(Diagnostic::new(&entry.at, title, "found here").help(help));
     }
     let filled = |(entry, value): (&Entry, &str)| Some((entry.key.clone(), template(value, &entry.node.at, &[], reader.sink)?));

@@ -94,6 +94,28 @@ fn a_history_of_other_columns_is_refused_before_the_run() {
 }
 
 #[test]
+fn what_cannot_be_written_is_told_once_and_before_the_run() {
+    let place = Place::with(SHORT);
+    place.write("mine.csv", "mine");
+    std::os::unix::fs::symlink("mine.csv", place.path("link.csv")).expect("a link");
+    fs::create_dir_all(place.path("reports/junit.xml")).expect("a folder");
+    for (option, path, why) in [
+        ("--junit", "reports", "reports: it is a folder"),
+        ("--junit", "link.csv", "link.csv: it is a symbolic link"),
+        ("--report-dir", "reports", "reports/junit.xml: it is a folder"),
+        ("--history", "link.csv", "link.csv: it is a symbolic link"),
+        // Of some devices, reading never ends.
+        ("--history", "/dev/null", "/dev/null: it is not a regular file"),
+    ] {
+        let ended = place.run(&["run", "test.toml", option, path, "--out", "run"]);
+        ended.assert_code(1);
+        assert_eq!(ended.err.matches(why).count(), 1, "{option} {path}: {}", ended.err);
+        assert!(!place.path("run").exists(), "{option} {path}");
+    }
+    assert_eq!(fs::read_to_string(place.path("mine.csv")).expect("a file"), "mine");
+}
+
+#[test]
 fn rows_of_simulations_at_the_same_time_do_not_mix() {
     let place = Place::with(SHORT);
     let line = "for seed in 1 2 3 4 5 6; do \"$C\" simulate test.toml --seed $seed --quiet --history ci/history.csv --set 'expect=[\"attempts count > 0\"]' & done; wait";

@@ -142,6 +142,30 @@ fn runs_are_repeated_kept_and_compared() {
     assert!(place.path("results/baselines/main/002").exists(), "the earlier one is left");
 }
 
+#[test]
+fn a_baseline_takes_the_place_of_a_baseline_and_of_nothing_else() {
+    let place = Place::with(SHORT);
+    let baselines = place.path("results/baselines");
+    fs::create_dir_all(baselines.join("folder/001")).expect("a folder");
+    for file in ["file", "folder/notes.txt", "main.earlier.partial"] {
+        fs::write(baselines.join(file), "mine").expect("a file");
+    }
+    std::os::unix::fs::symlink("folder", baselines.join("link")).expect("a link");
+    for (name, why) in
+        [("file", "it is not a folder"), ("folder", "it is no baseline: it has notes.txt in it"), ("link", "it is a symbolic link")]
+    {
+        place.assert_refuses(&["run", "test.toml", "--save-baseline", name, "--out", "run"], 2, &[why]);
+        assert!(!place.path("run").exists(), "{name}");
+    }
+    // One that cannot be written leaves nothing.
+    let ended = place.run(&["run", "test.toml", "--save-baseline", "main", "--out", "run", "--quiet", "--allow-inconclusive"]);
+    ended.assert_code(1);
+    assert!(ended.err.contains("cannot remove results/baselines/main.earlier.partial"), "{}", ended.err);
+    let mut left: Vec<_> = fs::read_dir(&baselines).expect("a folder").flatten().map(|entry| entry.file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["file", "folder", "link", "main.earlier.partial"]);
+}
+
 /// Both are run in turns; what differs is the server alone.
 #[test]
 #[ignore = "long: scripts/test"]

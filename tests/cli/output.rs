@@ -130,6 +130,8 @@ fn the_dashboard_gives_the_terminal_back_however_the_run_ends() {
         // Whoever panics: the dashboard itself, and a part of the run that it is drawn for.
         (format!("CLOSESTORM_PANIC=dashboard {run}; echo code=$?; stty -a"), 1, "INCONCLUSIVE"),
         (format!("CLOSESTORM_PANIC='fault 0' {run}; echo code=$?; stty -a"), 1, "INCONCLUSIVE"),
+        // Stopped, and continued by a shell that has written meanwhile: it takes the terminal again, and draws all of it.
+        (format!("{run} & sleep 1; kill -STOP $!; kill -CONT $!; wait $!; echo code=$?; stty -a"), 0, "PASS"),
         // In the background it would be stopped: it draws no dashboard there.
         (format!("set -m; {run} & wait $!; echo code=$?; stty -a"), 0, "PASS"),
     ];
@@ -138,7 +140,8 @@ fn the_dashboard_gives_the_terminal_back_however_the_run_ends() {
         let Some(text) = place.in_time(|| in_terminal(&place, 80, &line)) else { return };
         let background = line.contains("set -m");
         let (takes, gives) = (text.matches(TAKES).count(), text.matches(GIVES_BACK).count());
-        assert_eq!((takes, gives), if background { (0, 0) } else { (1, 1) }, "{line}: {text:?}");
+        let expected = if background { (0, 0) } else { (1 + usize::from(line.contains("-CONT")), 1) };
+        assert_eq!((takes, gives), expected, "{line}: {text:?}");
         let after = text.rsplit(GIVES_BACK).next().expect("a text");
         assert!(after.contains(&format!("code={code}")) && after.contains(said), "{line}: {text:?}");
         assert!(after.contains(" icanon") && after.contains(" echo "), "{line}: {after:?}");

@@ -45,7 +45,7 @@ impl DashboardLook {
 pub(super) fn draw(frame: &mut Frame<'_>, run: &RunState, look: DashboardLook) {
     let area = frame.area();
     if area.width < SMALLEST.0 || area.height < SMALLEST.1 {
-        let text = format!("{} by {}: {} by {} is too small", area.width, area.height, SMALLEST.0, SMALLEST.1);
+        let text = format!("too small: {} by {}, of {} by {}", area.width, area.height, SMALLEST.0, SMALLEST.1);
         return frame.render_widget(Paragraph::new(text), area);
     }
     let question = wrapped(run.question.as_deref().unwrap_or_default(), usize::from(area.width));
@@ -91,7 +91,7 @@ fn numbers(frame: &mut Frame<'_>, area: Rect, run: &RunState, look: DashboardLoo
     let state = &run.latest.state;
     let planned = number::count(run.clients);
     let mut spans = vec![Span::raw(format!("open {} of {planned}", number::count(state.open)))];
-    let away = format!(" · away {}", number::count(state.disconnected));
+    let away = format!(" · disconnected {}", number::count(state.disconnected));
     spans.push(if state.disconnected > 0 { Span::styled(away, look.colour(Color::Red)) } else { Span::raw(away) });
     if state.lost > 0 {
         spans.push(Span::styled(format!(" · gave up {}", number::count(state.lost)), look.colour(Color::Red)));
@@ -287,6 +287,7 @@ mod tests {
                 let planned = number::count(clients);
                 let parts = [
                     &format!("open {planned} of {planned}"),
+                    "disconnected ",
                     "6.0 s of 10s",
                     "open clients",
                     "attempts per second",
@@ -315,7 +316,7 @@ mod tests {
         for part in ["none so far", "no outage so far", "in 3s"] {
             assert!(before.contains(part), "{part} is missing in\n{before}");
         }
-        assert_eq!(screen(&state(10, 1), 79, 24, PLAIN).trim_end(), "79 by 24: 80 by 24 is too small");
+        assert_eq!(screen(&state(10, 1), 79, 24, PLAIN).trim_end(), "too small: 79 by 24, of 80 by 24");
         assert!(screen(&state(10, 1), 80, 24, DashboardLook { paused: true, ..PLAIN }).contains("the view is paused, the run is not"));
         assert!(screen(&state(10, 1), 80, 24, DashboardLook { stopping: true, ..PLAIN }).contains("Ctrl-C again leaves at once"));
     }

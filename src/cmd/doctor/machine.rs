@@ -85,7 +85,7 @@ fn processors() -> u64 {
 }
 
 /// Allocated, unused and at most, as `/proc/sys/fs/file-nr` has it.
-fn files_left() -> Option<u64> {
+pub(super) fn files_left() -> Option<u64> {
     let text = line("/proc/sys/fs/file-nr")?;
     let numbers: Vec<u64> = text.split_whitespace().filter_map(|number| number.parse().ok()).collect();
     let [allocated, unused, most] = numbers[..] else { return None };

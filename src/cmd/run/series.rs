@@ -25,6 +25,9 @@ pub(super) fn run_series(args: &Run, source: &RunSource, plan: &Plan, stop: &Sto
     if let Some(Against::Folder(folder)) = &against {
         check_base(folder, &plan.resolved)?;
     }
+    if let Some(name) = &args.save_baseline {
+        baseline::check_replaceable(name)?;
+    }
     let mut series = RunSeries { args, source, stop, ci, first_seed: plan.seed.0, code: exit::OK, base: Vec::new(), new: Vec::new() };
     for number in 1..=args.repeat {
         // Base, new, new, base: what drifts with time falls on both alike.
