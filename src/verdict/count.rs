@@ -69,15 +69,16 @@ pub(super) fn count(evidence: &Evidence, expectation: &Expectation) -> Known {
         return Known::Nothing(format!("no data: {why}"));
     }
     let more = untold(evidence, metric, labels);
-    let up_to = |seen: f64, most: f64| decided(expectation, seen, (seen, most));
+    let up_to = |seen: f64, most: f64| decided(evidence, expectation, seen, (seen, most));
     let share = |base: u64, more_base: f64| {
         if base == 0 {
             return Known::Nothing(format!("no data: there were no {}", metric.name()));
         }
         let base = base as f64;
         // What was not seen of a part was not seen of its whole either; a whole with other labels may have none of it.
-        let most = (count + more) / if expectation.stat == Stat::Share { base + more } else { base };
-        decided(expectation, count / base, (count / (base + more_base), most))
+        let grows = expectation.stat == Stat::Share && metric != Metric::ClientsLost;
+        let most = (count + more) / if grows { base + more } else { base };
+        decided(evidence, expectation, count / base, (count / (base + more_base), most))
     };
     let share_of = |whole: &Labels| share(total(evidence, metric, whole), untold(evidence, metric, whole));
     match expectation.stat {
@@ -126,7 +127,7 @@ fn unseen(evidence: &Evidence, metric: Metric, labels: &Labels) -> Option<&'stat
 }
 
 /// What was seen, if the expectation comes to the same whatever happened between the least and the most that there may be.
-fn decided(expectation: &Expectation, seen: f64, (least, most): (f64, f64)) -> Known {
+fn decided(evidence: &Evidence, expectation: &Expectation, seen: f64, (least, most): (f64, f64)) -> Known {
     let limit = expectation.limit.value();
     let holds = |value| expectation.op.holds(value, limit);
     // Between the two only the limit itself can make a difference.
@@ -134,12 +135,21 @@ fn decided(expectation: &Expectation, seen: f64, (least, most): (f64, f64)) -> K
     if [least, most].into_iter().chain(between).all(|value| holds(value) == holds(seen)) {
         return Known::Exactly(seen);
     }
-    Known::Nothing(format!("no data: {}", if expectation.metric == Metric::Attempts { NOT_REACHED } else { NOT_TOLD }))
+    Known::Nothing(match expectation.metric {
+        Metric::Attempts => format!("no data: {NOT_REACHED}"),
+        // They are neither back nor given up.
+        Metric::ClientsLost => {
+            let (gave_up, away) = (total(evidence, Metric::ClientsLost, &expectation.labels), away_at_end(evidence, &expectation.labels));
+            format!("{gave_up} gave up, but {}: they may be lost", still(away))
+        }
+        _ => format!("no data: {NOT_TOLD}"),
+    })
 }
 
-/// How many more of these there may have been than was seen, of real clients.
+/// How many more of these there may have been than was seen, of real clients; and clients that were still away at the end, who may be lost.
 fn untold(evidence: &Evidence, metric: Metric, labels: &Labels) -> f64 {
     match (metric, labels.outcome) {
+        (Metric::ClientsLost, _) => away_at_end(evidence, labels) as f64,
         _ if evidence.seen_from == SeenFrom::Client => 0.0,
         // What was opened or rejected had reached the server.
         (Metric::Attempts, None) if labels.status.is_some() => 0.0,
@@ -214,15 +224,24 @@ fn planned(evidence: &Evidence, labels: &Labels) -> u64 {
 
 /// Lost are those that gave up. Others may be away too when the run ends, and a reader who sees none lost must not take them for back.
 pub(super) fn still_away(evidence: &Evidence, labels: &Labels) -> Option<String> {
+    match away_at_end(evidence, labels) {
+        0 => None,
+        away => Some(format!("gave up; {}", still(away).replacen(' ', " more ", 1))),
+    }
+}
+
+fn still(away: u64) -> String {
+    format!("{away} {} still disconnected at the end", word_of(away, "was", "were"))
+}
+
+/// Outages that the end of the run cut, but for those of clients that left by plan.
+fn away_at_end(evidence: &Evidence, labels: &Labels) -> u64 {
     // Of the whole run also where the expectation has a window: who was not lost in it may be away all the same.
     let keep = |row: &Distribution| fits(&labels.cohort, Some(&row.cohort)) && fits(&labels.fault, row.fault.as_ref());
     let cut = evidence.times("reconnect_time", None, keep).censored.count();
     let of = |row: &&CountRow| row.metric == LEFT && fits(&labels.cohort, Some(&row.cohort)) && fits(&labels.fault, row.fault.as_ref());
     let left: u64 = evidence.counts.iter().filter(of).map(|row| row.count).sum();
-    match cut.saturating_sub(left) {
-        0 => None,
-        away => Some(format!("gave up; {away} more {} still disconnected at the end", word_of(away, "was", "were"))),
-    }
+    cut.saturating_sub(left)
 }
 
 /// Whether attempts that were answered with this status are told apart from others, if there were any.

