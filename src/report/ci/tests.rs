@@ -106,7 +106,17 @@ fn one_expectation_of_many_runs_is_one_annotation_and_of_too_many_the_rest_is_co
     second.summary.seed += 1;
     report.runs.push(second);
     let lines = annotations(&report);
-    assert!(lines.lines().count() == 10 && lines.contains("::in 2 runs: observed 2 s; expected "), "{lines}");
+    assert!(lines.lines().count() == 10, "{lines}");
+    // What both observed is said once.
+    assert!(lines.contains("p50 < 1s::in 2 runs: observed 2 s; expected reconnect_time p50 < 1s\n"), "{lines}");
+    let page = page(&report);
+    assert!(
+        page.contains("\n| ✗ | reconnect\\_time p50 \\< 1s | 0 of 2 | observed 2 s; expected reconnect\\_time p50 \\< 1s |\n"),
+        "{page}"
+    );
+    assert_eq!(page.matches("p50 \\< 1s |").count(), 2, "a row for both: {page}");
+    report.runs[1].summary.verdict.expectations[0].observed = Some(3e6);
+    assert!(annotations(&report).contains("in 2 runs: observed 2 s; expected reconnect_time p50 < 1s | observed 3 s; expected "));
 }
 
 #[test]
