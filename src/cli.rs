@@ -601,7 +601,10 @@ pub struct Proxy {
     /// The same happens if closestorm is started by the name toxiproxy-server or toxiproxy.
     #[arg(long, value_name = "FLAG", num_args = 0.., allow_hyphen_values = true, conflicts_with_all = ["listen", "upstream", "api", "config", "scenario", "seed"])]
     pub toxiproxy: Option<Vec<String>>,
-    /// Print nothing but errors.
+    /// Output format: `json` prints a line with the addresses, and at the end what was counted, for tests in any language.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
+    /// Print nothing but errors, and what --format json asks for.
     #[arg(long, short)]
     pub quiet: bool,
 }
@@ -783,6 +786,9 @@ pub struct Serve {
     /// Folder for what the server saw: a run folder, with charts and a report, written when the server is stopped.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Output format: `json` prints a line with the address, and one for each connection that ended, for tests in any language.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
     /// Print only the address and errors, no line for each connection.
     #[arg(long, short)]
     pub quiet: bool,
