@@ -245,7 +245,7 @@ pub struct CiArgs {
     /// Write the verdict as JUnit XML: a test case for each expectation.
     #[arg(long, value_name = "PATH")]
     pub junit: Option<PathBuf>,
-    /// Folder for what CI services read: junit.xml, metrics.prom (OpenMetrics), bmf.json (Bencher) and report.md.
+    /// Folder for what CI services read: junit.xml, metrics.prom (OpenMetrics), bmf.json (Bencher), smaller-is-better.json and bigger-is-better.json (github-action-benchmark), and report.md.
     #[arg(long, value_name = "DIR")]
     pub report_dir: Option<PathBuf>,
 }
@@ -638,6 +638,9 @@ pub struct Check {
     /// Exit with 0 instead of 3 if the verdict is inconclusive.
     #[arg(long)]
     pub allow_inconclusive: bool,
+    /// Files for CI services.
+    #[command(flatten)]
+    pub ci: CiArgs,
 }
 
 /// Arguments of `compare`.
@@ -699,6 +702,9 @@ pub struct Merge {
     /// Where results go, and how they are printed.
     #[command(flatten)]
     pub output: Output,
+    /// Files for CI services.
+    #[command(flatten)]
+    pub ci: CiArgs,
 }
 
 /// Arguments of `validate`.

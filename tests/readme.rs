@@ -215,7 +215,8 @@ fn links_of_the_documents_lead_somewhere() {
 fn the_book_has_every_page() {
     let summary = Document { name: String::new(), text: read("docs/SUMMARY.md") };
     let prose = summary.prose().collect::<Vec<_>>().join("\n");
-    let mut chapters: Vec<String> = prose.split("](").skip(1).filter_map(|rest| Some(format!("docs/{}", rest.split_once(')')?.0))).collect();
+    let mut chapters: Vec<String> =
+        prose.split("](").skip(1).filter_map(|rest| Some(format!("docs/{}", rest.split_once(')')?.0))).collect();
     let mut pages: Vec<String> = documents().into_iter().map(|document| document.name).collect();
     pages.retain(|name| name.starts_with("docs/") && name != "docs/SUMMARY.md");
     (chapters.sort(), pages.sort());

@@ -25,7 +25,12 @@ fn files_of(page: &str, names: &[&str]) -> tempfile::TempDir {
 fn run(program: &Path, args: &[&str], folder: &Path) -> Output {
     let ours = Path::new(env!("CARGO_BIN_EXE_closestorm")).parent().unwrap();
     let path = format!("{}:{}", ours.display(), std::env::var("PATH").unwrap());
-    Command::new(program).args(args).current_dir(folder).env("PATH", path).output().unwrap_or_else(|why| panic!("{}: {why}", program.display()))
+    Command::new(program)
+        .args(args)
+        .current_dir(folder)
+        .env("PATH", path)
+        .output()
+        .unwrap_or_else(|why| panic!("{}: {why}", program.display()))
 }
 
 fn has_passed(output: &Output, says: &str) {
