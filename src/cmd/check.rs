@@ -29,7 +29,9 @@ pub fn main(args: &Check) -> anyhow::Result<u8> {
 }
 
 fn check(args: &Check, ci: &mut CiOutput<'_>) -> anyhow::Result<u8> {
-    check_folders(Some(&args.run), &args.ci)?;
+    // Each has a `report.md` of its own.
+    let same = |_| exit::Usage("RUN and --report-dir name the same folder: name two".to_owned());
+    check_folders(Some(&args.run), &args.ci).map_err(same)?;
     if args.run.join(shard::FILE).exists() {
         let dir = args.run.display();
         return Err(exit::Usage(format!("{dir} is one shard of a run: use `closestorm merge` to combine and judge all shards")).into());

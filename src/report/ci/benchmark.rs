@@ -15,8 +15,8 @@ pub fn benchmarks(report: &CiReport) -> [Value; 2] {
     let mut files = [Vec::new(), Vec::new()];
     for (name, row, values) in observations(report) {
         let (Some(least), Some(most), Some(at)) = (values.first(), values.last(), better(row)) else { continue };
-        let (unit, factor) = unit(row);
-        let value = median(&values) * factor;
+        let (unit, of_ours) = unit(row);
+        let value = median(&values) / of_ours;
         if value <= 0.0 {
             continue;
         }
@@ -40,10 +40,10 @@ fn better(row: &ExpectationRow) -> Option<usize> {
     }
 }
 
-/// A unit, and how many of it are in one of ours.
+/// A unit, and how many of ours are in one of it.
 fn unit(row: &ExpectationRow) -> (&'static str, f64) {
     match row.unit.as_str() {
-        "us" => ("ms", 0.001),
+        "us" => ("ms", 1000.0),
         "percent" => ("%", 1.0),
         "per_s" => ("1/s", 1.0),
         "messages" => ("messages", 1.0),
