@@ -15,10 +15,15 @@ folder=$(mktemp -d)
 proxy=""
 clean() {
     [ -z "$proxy" ] || as_root kill "$proxy" 2>/dev/null || true
-    as_root rm -rf "$folder"
+    as_root umount "$folder/proc" "$folder/dev" 2>/dev/null || true
+    # Not what is mounted, should that still be there.
+    as_root rm -rf --one-file-system "$folder"
 }
 trap clean EXIT
-mkdir -p "$folder/tmp" "$folder/work"
+mkdir -p "$folder/tmp" "$folder/work" "$folder/proc" "$folder/dev"
+# Every container has these.
+as_root mount -t proc proc "$folder/proc"
+as_root mount --bind /dev "$folder/dev"
 cp "$program" "$folder/closestorm"
 ln -s closestorm "$folder/toxiproxy-server"
 chmod 755 "$folder"
@@ -30,7 +35,7 @@ within /closestorm run default --clients 50 --duration 5s --out /work/run --quie
 test -s "$folder/work/run/report.html"
 
 # Testcontainers waits until /version answers, at this port; here at another, which is free.
-within /toxiproxy-server -port=0 >"$folder/work/proxy.log" 2>&1 &
+within /toxiproxy-server -host=127.0.0.1 -port=0 >"$folder/work/proxy.log" 2>&1 &
 proxy=$!
 for _ in $(seq 100); do
     api=$(sed -n 's|^control API on \(http://.*\)$|\1|p' "$folder/work/proxy.log")
