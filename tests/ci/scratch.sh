@@ -5,7 +5,8 @@
 #   tests/ci/scratch.sh PROGRAM
 set -eu
 program=$(realpath "$1")
-as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi; }
+sudo=$([ "$(id -u)" = 0 ] || echo sudo)
+as_root() { $sudo "$@"; }
 
 if readelf --program-headers "$program" | grep -q INTERP; then
     echo "$program needs a loader: it is not static" >&2
@@ -35,7 +36,9 @@ within /closestorm run default --clients 50 --duration 5s --out /work/run --quie
 test -s "$folder/work/run/report.html"
 
 # Testcontainers waits until /version answers, at this port; here at another, which is free.
-within /toxiproxy-server -host=127.0.0.1 -port=0 >"$folder/work/proxy.log" 2>&1 &
+# shellcheck disable=SC2086
+exec_within() { exec $sudo chroot --userspec=65532:65532 "$folder" "$@"; }
+exec_within /toxiproxy-server -host=127.0.0.1 -port=0 >"$folder/work/proxy.log" 2>&1 &
 proxy=$!
 for _ in $(seq 100); do
     api=$(sed -n 's|^control API on \(http://.*\)$|\1|p' "$folder/work/proxy.log")
