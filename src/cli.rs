@@ -245,7 +245,7 @@ pub struct CiArgs {
     /// Write the verdict as JUnit XML: a test case for each expectation.
     #[arg(long, value_name = "PATH")]
     pub junit: Option<PathBuf>,
-    /// Folder for what CI services read: junit.xml, metrics.prom (OpenMetrics), bmf.json (Bencher) and report.md.
+    /// Folder for what CI services read: junit.xml, metrics.prom (OpenMetrics), bmf.json (Bencher), smaller-is-better.json and bigger-is-better.json (github-action-benchmark), and report.md.
     #[arg(long, value_name = "DIR")]
     pub report_dir: Option<PathBuf>,
 }
@@ -601,7 +601,10 @@ pub struct Proxy {
     /// The same happens if closestorm is started by the name toxiproxy-server or toxiproxy.
     #[arg(long, value_name = "FLAG", num_args = 0.., allow_hyphen_values = true, conflicts_with_all = ["listen", "upstream", "api", "config", "scenario", "seed"])]
     pub toxiproxy: Option<Vec<String>>,
-    /// Print nothing but errors.
+    /// Output format: `json` prints a line with the addresses, and at the end what was counted, for tests in any language.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
+    /// Print nothing but errors, and what --format json asks for.
     #[arg(long, short)]
     pub quiet: bool,
 }
@@ -635,6 +638,9 @@ pub struct Check {
     /// Exit with 0 instead of 3 if the verdict is inconclusive.
     #[arg(long)]
     pub allow_inconclusive: bool,
+    /// Files for CI services.
+    #[command(flatten)]
+    pub ci: CiArgs,
 }
 
 /// Arguments of `compare`.
@@ -696,6 +702,9 @@ pub struct Merge {
     /// Where results go, and how they are printed.
     #[command(flatten)]
     pub output: Output,
+    /// Files for CI services.
+    #[command(flatten)]
+    pub ci: CiArgs,
 }
 
 /// Arguments of `validate`.
@@ -783,6 +792,9 @@ pub struct Serve {
     /// Folder for what the server saw: a run folder, with charts and a report, written when the server is stopped.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+    /// Output format: `json` prints a line with the address, and one for each connection that ended, for tests in any language.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub format: Format,
     /// Print only the address and errors, no line for each connection.
     #[arg(long, short)]
     pub quiet: bool,

@@ -210,6 +210,19 @@ fn links_of_the_documents_lead_somewhere() {
     assert!(count > 100, "{count}");
 }
 
+/// The chapters of the book are the pages of `docs/`.
+#[test]
+fn the_book_has_every_page() {
+    let summary = Document { name: String::new(), text: read("docs/SUMMARY.md") };
+    let prose = summary.prose().collect::<Vec<_>>().join("\n");
+    let mut chapters: Vec<String> =
+        prose.split("](").skip(1).filter_map(|rest| Some(format!("docs/{}", rest.split_once(')')?.0))).collect();
+    let mut pages: Vec<String> = documents().into_iter().map(|document| document.name).collect();
+    pages.retain(|name| name.starts_with("docs/") && name != "docs/SUMMARY.md");
+    (chapters.sort(), pages.sort());
+    assert_eq!(chapters, pages, "docs/SUMMARY.md");
+}
+
 fn has_heading(file: PathBuf, anchor: &str) -> bool {
     let text = std::fs::read_to_string(file).unwrap_or_default();
     Document { name: String::new(), text }.headings().any(|line| slug(line) == anchor)
@@ -324,7 +337,8 @@ fn keys() -> String {
     text + "\n"
 }
 
-/// A text that does not end its cell.
+/// A text that does not end its cell, and begins no HTML.
 fn cell(text: &str) -> String {
-    text.replace('|', "\\|")
+    let text = text.replace('|', "\\|");
+    if text.contains('`') { text } else { text.replace('<', "\\<") }
 }

@@ -1,5 +1,6 @@
 //! `closestorm check`: judges a run again, from its files.
 
+use super::ci::{self, CiOutput, check_folders};
 use super::console;
 use super::exit;
 use crate::cli::{Check, Format};
@@ -22,6 +23,15 @@ use std::path::Path;
 /// # Errors
 /// The run folder cannot be read.
 pub fn main(args: &Check) -> anyhow::Result<u8> {
+    let mut ci = CiOutput::begin(&args.ci, None, &args.run.to_string_lossy());
+    let done = check(args, &mut ci);
+    ci.finish(done)
+}
+
+fn check(args: &Check, ci: &mut CiOutput<'_>) -> anyhow::Result<u8> {
+    // Each has a `report.md` of its own.
+    let same = |_| exit::Usage("RUN and --report-dir name the same folder: name two".to_owned());
+    check_folders(Some(&args.run), &args.ci).map_err(same)?;
     if args.run.join(shard::FILE).exists() {
         let dir = args.run.display();
         return Err(exit::Usage(format!("{dir} is one shard of a run: use `closestorm merge` to combine and judge all shards")).into());
@@ -43,7 +53,13 @@ pub fn main(args: &Check) -> anyhow::Result<u8> {
         };
         console::print(&text)?;
     }
-    Ok(exit::allowed(exit_code(&verdict), args.allow_inconclusive))
+    let code = exit::allowed(exit_code(&verdict), args.allow_inconclusive);
+    let mut summary = loaded.summary;
+    summary.verdict = verdict;
+    ci.named(&summary.scenario);
+    let started = loaded.manifest.map(|manifest| manifest.started).unwrap_or_default();
+    ci.runs(Some(ci::told_of(&plan, summary, started, &args.run)));
+    Ok(code)
 }
 
 /// The plan as the run resolved it; `recorded`: in an earlier schema version. What is wrong with it is damage, not somebody's mistake.

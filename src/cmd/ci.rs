@@ -7,10 +7,11 @@ use crate::cli::CiArgs;
 use crate::compare::RunComparison;
 use crate::files::read_regular;
 use crate::output;
+use crate::panics::BUG;
 use crate::plan::{Plan, ScenarioPlace};
 use crate::report::ci::{
-    CiError, CiReport, CiRun, MOST_SUMMARY_BYTES, annotations, bmf, check_history, cut, history_header, history_row, junit, openmetrics,
-    page,
+    CiError, CiReport, CiRun, MOST_SUMMARY_BYTES, annotations, benchmarks, bmf, check_history, cut, history_header, history_row, junit,
+    openmetrics, page,
 };
 use crate::results::record::{Manifest, Summary};
 use crate::scenario::{Errors, Source};
@@ -24,7 +25,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// Files of `--report-dir`.
-const REPORT_FILES: [&str; 4] = ["junit.xml", "metrics.prom", "bmf.json", "report.md"];
+const REPORT_FILES: [&str; 6] = ["junit.xml", "metrics.prom", "bmf.json", "smaller-is-better.json", "bigger-is-better.json", "report.md"];
 
 /// Collects what is told while a command runs, and writes it at its end.
 pub(super) struct CiOutput<'a> {
@@ -33,6 +34,21 @@ pub(super) struct CiOutput<'a> {
     report: CiReport,
     /// Of the history.
     header: String,
+    /// Everything was told.
+    finished: bool,
+}
+
+/// A command that panics leaves its files, too: a job must not find those of an earlier run, or none.
+impl Drop for CiOutput<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() && !self.finished {
+            self.report.errors = vec![CiError { text: BUG.to_owned(), place: None }];
+            tell_github(&self.report);
+            if let Err(error) = self.write() {
+                exit::report_error(&error);
+            }
+        }
+    }
 }
 
 impl<'a> CiOutput<'a> {
@@ -40,7 +56,13 @@ impl<'a> CiOutput<'a> {
     pub(super) fn begin(args: &'a CiArgs, history: Option<&'a Path>, scenario: &str) -> CiOutput<'a> {
         let stem = Path::new(scenario).file_stem().map(|stem| stem.to_string_lossy().into_owned());
         let name = if matches!(Source::of(Some(scenario)), Source::Url(_)) { "url".to_owned() } else { stem.unwrap_or_default() };
-        CiOutput { args, history, report: CiReport { scenario: printable(&name), ..CiReport::default() }, header: String::new() }
+        CiOutput {
+            args,
+            history,
+            report: CiReport { scenario: printable(&name), ..CiReport::default() },
+            header: String::new(),
+            finished: false,
+        }
     }
 
     /// The scenario's own name.
@@ -88,6 +110,7 @@ impl<'a> CiOutput<'a> {
     /// # Errors
     /// That of the command; or a file cannot be written.
     pub(super) fn finish(mut self, done: anyhow::Result<u8>) -> anyhow::Result<u8> {
+        self.finished = true;
         if let Err(error) = &done {
             self.report.errors = errors_of(error);
         }
@@ -116,8 +139,10 @@ impl<'a> CiOutput<'a> {
             write_file(path, &junit(&self.report))?;
         }
         let Some(folder) = &self.args.report_dir else { return Ok(()) };
-        let bmf = json(&bmf(&self.report)).context("cannot write the report as JSON")?;
-        let texts = [junit(&self.report), openmetrics(&self.report), bmf, page(&self.report)];
+        let as_json = |value: serde_json::Value| json(&value).context("cannot write the report as JSON");
+        let [smaller, bigger] = benchmarks(&self.report);
+        let (bmf, smaller, bigger) = (as_json(bmf(&self.report))?, as_json(smaller)?, as_json(bigger)?);
+        let texts = [junit(&self.report), openmetrics(&self.report), bmf, smaller, bigger, page(&self.report)];
         REPORT_FILES.iter().zip(&texts).try_for_each(|(name, text)| write_file(&folder.join(name), text))
     }
 
@@ -160,6 +185,11 @@ pub(super) fn check_folders(out: Option<&Path>, args: &CiArgs) -> anyhow::Result
 
 /// What CI services are told of a run.
 pub(super) fn told(plan: &Plan, summary: Summary, manifest: &Manifest, folder: &Path) -> CiRun {
+    told_of(plan, summary, manifest.started.clone(), folder)
+}
+
+/// The same of a run that began then; an empty text where that is not known.
+pub(super) fn told_of(plan: &Plan, summary: Summary, started: String, folder: &Path) -> CiRun {
     let place = |place: &ScenarioPlace| ScenarioPlace { file: in_repository(&place.file), ..place.clone() };
     let picture = folder.join("timeline.png");
     let picture = Some(picture).filter(|picture| console::is_set("GITLAB_CI") && picture.exists());
@@ -167,7 +197,7 @@ pub(super) fn told(plan: &Plan, summary: Summary, manifest: &Manifest, folder: &
         summary,
         measured: plan.expectations.iter().map(crate::expect::Expectation::measured).collect(),
         places: plan.expected_at.iter().map(|at| at.as_ref().map(place)).collect(),
-        started: manifest.started.clone(),
+        started,
         folder: folder.display().to_string(),
         picture: picture.map(|picture| in_repository(&picture.display().to_string())),
         seeds: Vec::new(),

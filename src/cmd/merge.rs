@@ -1,5 +1,6 @@
 //! `closestorm merge`: adds up the shards of a run, and judges the whole.
 
+use super::ci::{self, CiOutput, check_folders};
 use super::console;
 use super::exit;
 use crate::cli::Merge;
@@ -10,6 +11,7 @@ use crate::number::counted;
 use crate::plan::Plan;
 use crate::results::folder::Folder;
 use crate::results::read::read_regular;
+use crate::results::record::Manifest;
 use crate::results::shard::{self, ShardError, ShardPart};
 use crate::results::{Evidence, manifest};
 use crate::scenario;
@@ -22,10 +24,18 @@ use anyhow::{Context, anyhow};
 /// # Errors
 /// They are not all shards of one run, or the folder cannot be written.
 pub fn main(args: &Merge) -> anyhow::Result<u8> {
+    let mut ci = CiOutput::begin(&args.ci, None, "merge");
+    let done = merge(args, &mut ci);
+    ci.finish(done)
+}
+
+fn merge(args: &Merge, ci: &mut CiOutput<'_>) -> anyhow::Result<u8> {
+    check_folders(args.output.out.as_deref(), &args.ci)?;
     let mut manifest = manifest::collect(console::command_line(), Seed(0));
     let parts = args.shards.iter().map(|dir| shard::read(dir, &manifest)).collect::<Result<Vec<_>, _>>().map_err(told)?;
     shard::check(&parts).map_err(told)?;
     let plan = plan(&parts)?;
+    ci.named(&plan.name);
     let mut results = shard::add_up(&parts, &RunMeta::of(&plan))?;
     if parts.len() > 1 {
         results.meta.notices.extend(missed(&results, &plan));
@@ -41,16 +51,23 @@ pub fn main(args: &Merge) -> anyhow::Result<u8> {
     }
     let default = || manifest::default_folder(&plan.name, &manifest);
     let folder = console::noted(Folder::open(args.output.out.as_deref(), args.output.force, default)?);
-    finish(args, folder, &results, &plan, &manifest)
+    finish((args, ci), folder, &results, &plan, &manifest)
 }
 
-fn finish(args: &Merge, folder: Folder, results: &Results, plan: &Plan, manifest: &crate::results::record::Manifest) -> anyhow::Result<u8> {
+fn finish(
+    (args, ci): (&Merge, &mut CiOutput<'_>),
+    folder: Folder,
+    results: &Results,
+    plan: &Plan,
+    manifest: &Manifest,
+) -> anyhow::Result<u8> {
     let verdict = judge(&Evidence::of(results), &plan.expectations);
     let summary = crate::api::save(&folder, results, None, plan, &verdict, manifest)?;
     let dir = folder.finish()?;
     if args.output.format.is_told(args.output.quiet) {
         super::execute::print_result(&summary, args.output.format, &dir)?;
     }
+    ci.runs(Some(ci::told(plan, summary, manifest, &dir)));
     results.check_ledger().context("the counts are inconsistent: this is a bug in closestorm, please report it with the shards")?;
     Ok(exit::allowed(exit_code(&verdict), args.output.allow_inconclusive))
 }

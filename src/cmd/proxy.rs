@@ -6,7 +6,7 @@ use super::console;
 use super::exit::{self, Usage};
 use super::signals::Stop;
 use super::witnessed::WitnessedFolder;
-use crate::cli::Proxy;
+use crate::cli::{Format, Proxy};
 use crate::lock::lock;
 use crate::metrics::meta::{RealClients, SeenFrom};
 use crate::number::counted;
@@ -18,6 +18,7 @@ use crate::transport::tls::Identity;
 use crate::witness::{Witness, WitnessedRun};
 use anyhow::Context;
 use flags::ToxiproxyFlags;
+use serde_json::{Map, Value, json};
 use std::io::{self, Write};
 use std::mem::{Discriminant, discriminant};
 use std::path::PathBuf;
@@ -78,7 +79,8 @@ pub fn main(args: &Proxy) -> anyhow::Result<u8> {
     let record = ProxyRecord::new(witness.clone(), identified);
     match runtime.block_on(run(settings, args, stop, Some(Arc::new(record)))) {
         Ok(target) => {
-            folder.save(&witness, &WitnessedRun { name: NAME.to_owned(), target, seed }, args.quiet)?;
+            let quiet = args.quiet || args.format == Format::Json;
+            folder.save(&witness, &WitnessedRun { name: NAME.to_owned(), target, seed }, quiet)?;
             Ok(exit::OK)
         }
         Err(error) => {
@@ -96,6 +98,8 @@ async fn run(settings: ProxySettings<'_>, args: &Proxy, stop: Stop, record: Opti
     args.ca.is_some().then(|| trust.settings()).transpose()?;
     let proxies = Arc::new(Proxies::new(trust, args.connect_timeout, Seed(settings.seed), events(labels, record.clone())));
     let (mut lines, mut target) = (String::new(), String::new());
+    // The same for programs.
+    let mut started_json = Map::new();
     if let Some((listen, upstream)) = settings.proxy {
         let identity = args.tls.then(|| Identity::from_files_or_made(args.cert.as_deref().zip(args.key.as_deref()))).transpose()?;
         let tls = identity.as_ref().map(|identity| identity.server(None)).transpose()?;
@@ -103,9 +107,13 @@ async fn run(settings: ProxySettings<'_>, args: &Proxy, stop: Stop, record: Opti
         let address = started.with_context(|| format!("cannot listen on {}", printable(listen)))?;
         let scheme = if args.tls { "wss://" } else { "" };
         target = format!("{}://{address}", if args.tls { "wss" } else { "ws" });
+        started_json.insert("listening".to_owned(), target.as_str().into());
+        started_json.insert("upstream".to_owned(), upstream.to_string().into());
         lines += &format!("listening on {scheme}{address}, passing on to {}\n", printable(&upstream.to_string()));
         if let Some(identity) = &identity {
-            lines += &format!("certificate SHA-256 {}\n", identity.fingerprint()?);
+            let fingerprint = identity.fingerprint()?;
+            lines += &format!("certificate SHA-256 {fingerprint}\n");
+            started_json.insert("certificate_sha256".to_owned(), fingerprint.into());
         }
     }
     if let Some(file) = &settings.config {
@@ -122,20 +130,26 @@ async fn run(settings: ProxySettings<'_>, args: &Proxy, stop: Stop, record: Opti
         let api = bound.with_context(|| format!("cannot listen on {}", printable(address)))?;
         let address = api.address();
         lines += &format!("control API on http://{address}\n");
+        started_json.insert("api".to_owned(), format!("http://{address}").into());
         if !address.ip().is_loopback() {
             let _ = writeln!(io::stderr(), "warning: whoever reaches {address} controls this proxy, and what it connects to");
         }
         tokio::spawn(api.serve());
     }
-    if !args.quiet {
+    let in_json = args.format == Format::Json;
+    if in_json {
+        console::print(&format!("{}\n", Value::Object(started_json)))?;
+    } else if !args.quiet {
         console::print(&lines)?;
     }
     stop.stopped().await;
     // What our own end does to connections is no result.
     record.iter().for_each(|record| record.end(&proxies.not_due()));
-    let accepted = proxies.accepted().await;
+    let (accepted, summary) = (proxies.accepted().await, proxies.summary().await);
     proxies.stop().await;
-    if !args.quiet {
+    if in_json {
+        console::print(&format!("{}\n", json!({ "summary": summary })))?;
+    } else if !args.quiet {
         console::print(&format!("stopped after {}\n", counted(accepted, "connection")))?;
     }
     Ok(target)

@@ -5,13 +5,14 @@ use super::exit::{OK, Usage};
 use super::serve_scenario;
 use super::signals::Stop;
 use super::witnessed::WitnessedFolder;
-use crate::cli::Serve;
+use crate::cli::{Format, Serve};
 use crate::metrics::meta::{RealClients, SeenFrom};
 use crate::seed::Seed;
 use crate::serve::StepServer;
 use crate::transport::tls::Identity;
 use crate::witness::{Witness, WitnessedRun};
 use anyhow::Context;
+use serde_json::json;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tokio::net::TcpListener;
@@ -38,10 +39,14 @@ pub fn main(args: &Serve) -> anyhow::Result<u8> {
     let told = move |line: String| drop((!quiet).then(|| print(&format!("{line}\n"))));
     let (seed, told) = (Seed(seed_number), Box::new(told));
     let witness = args.out.as_ref().map(|_| Arc::new(Witness::new(REAL)));
-    let server = match &witness {
+    let mut server = match &witness {
         Some(witness) => StepServer::recorded(seed, identity.as_ref(), told, witness.clone())?,
         None => StepServer::new(seed, identity.as_ref(), told)?,
     };
+    let in_json = args.format == Format::Json;
+    if in_json {
+        server = server.in_json();
+    }
     let folder = args.out.as_deref().map(|out| WitnessedFolder::open(out, seed_number)).transpose()?;
     let recorded = folder.zip(witness);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -49,17 +54,22 @@ pub fn main(args: &Serve) -> anyhow::Result<u8> {
         let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen at {address}"))?;
         let address = listener.local_addr()?;
         let (ws, http) = if args.tls { ("wss", "https") } else { ("ws", "http") };
-        let mut text = format!("listening on {ws}://{address}\npage with all steps and a console: {http}://{address}/\n");
-        if let Some(identity) = &identity {
-            text += &format!("certificate SHA-256 {}\n", identity.fingerprint()?);
+        let page = format!("{http}://{address}/");
+        let fingerprint = identity.as_ref().map(Identity::fingerprint).transpose()?;
+        if in_json {
+            let mut json = json!({ "listening": format!("{ws}://{address}"), "page": page });
+            fingerprint.into_iter().for_each(|sha256| json["certificate_sha256"] = sha256.into());
+            print(&format!("{json}\n"))?;
+        } else {
+            let certificate = fingerprint.map_or_else(String::new, |sha256| format!("certificate SHA-256 {sha256}\n"));
+            print(&format!("listening on {ws}://{address}\npage with all steps and a console: {page}\n{certificate}"))?;
         }
-        print(&text)?;
         server.serve(listener, stop.clone().stopped()).await;
         anyhow::Ok(format!("{ws}://{address}"))
     });
     match (served, recorded) {
         (Ok(target), Some((folder, witness))) => {
-            folder.save(&witness, &WitnessedRun { name: "serve".to_owned(), target, seed: seed_number }, quiet)?;
+            folder.save(&witness, &WitnessedRun { name: "serve".to_owned(), target, seed: seed_number }, quiet || in_json)?;
         }
         (Ok(_), None) => {}
         (Err(error), recorded) => {
@@ -67,7 +77,7 @@ pub fn main(args: &Serve) -> anyhow::Result<u8> {
             return Err(error);
         }
     }
-    if !quiet {
+    if !quiet && !in_json {
         eprintln!("stopped after {} WebSocket connections", server.begun());
     }
     Ok(stop.code().unwrap_or(OK))

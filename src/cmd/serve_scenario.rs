@@ -5,7 +5,7 @@ use super::exit::{self, Usage};
 use super::signals::Stop;
 use super::witnessed::conclude;
 use crate::api::{Scratch, check_instances};
-use crate::cli::Serve;
+use crate::cli::{Format, Serve};
 use crate::metrics::Status;
 use crate::plan::{Plan, Target};
 use crate::results::folder::Folder;
@@ -20,6 +20,7 @@ use crate::sut::error::RunError;
 use crate::transport::tls::Identity;
 use crate::verdict::exit_code;
 use anyhow::Context;
+use serde_json::json;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -46,7 +47,8 @@ pub(super) fn main(args: &Serve, scenario: &str, listen: SocketAddr) -> anyhow::
     let output = output_file(folder.as_ref().map_or(scratch.0.as_path(), Folder::path));
     let places = Places { program: this_program(), output, warm_up: Duration::ZERO, by_hand: ByHand::default() };
     let (plan, usage) = (Arc::new(plan), Baseline::now());
-    let tell = |urls: &[String]| listening(urls, &plan, identity.as_ref());
+    let in_json = args.format == Format::Json;
+    let tell = |urls: &[String]| listening(urls, &plan, identity.as_ref(), in_json);
     let place = RealPlace { listen, identity: identity.clone() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let results = runtime.block_on(run_real(plan.clone(), place, &places, stop.clone().stopped(), tell));
@@ -61,7 +63,10 @@ pub(super) fn main(args: &Serve, scenario: &str, listen: SocketAddr) -> anyhow::
         }
     };
     results.usage.add(usage.used());
-    let verdict = conclude(folder, &results, &plan, &manifest, args.quiet)?;
+    let verdict = conclude(folder, &results, &plan, &manifest, args.quiet || in_json)?;
+    if in_json {
+        print(&format!("{}\n", json!({ "verdict": verdict })))?;
+    }
     let signalled = stop.code().filter(|_| results.status == Status::Aborted);
     Ok(signalled.unwrap_or_else(|| if plan.expectations.is_empty() { exit::OK } else { exit_code(&verdict) }))
 }
@@ -84,12 +89,18 @@ fn with_tls(mut plan: Plan, args: &Serve) -> anyhow::Result<(Plan, Option<Identi
 }
 
 /// Says where the servers are and what will happen to them.
-fn listening(urls: &[String], plan: &Plan, identity: Option<&Identity>) -> io::Result<()> {
+fn listening(urls: &[String], plan: &Plan, identity: Option<&Identity>, in_json: bool) -> io::Result<()> {
+    let fingerprint = identity.map(Identity::fingerprint).transpose().map_err(io::Error::other)?;
+    if in_json {
+        let urls: Vec<&str> = urls.iter().map(|url| url.trim_end_matches('/')).collect();
+        let mut json =
+            json!({ "listening": urls.first(), "instances": urls, "scenario": plan.name, "duration_ms": plan.duration.as_millis() as u64 });
+        fingerprint.into_iter().for_each(|sha256| json["certificate_sha256"] = sha256.into());
+        return print(&format!("{json}\n")).map_err(io::Error::other);
+    }
     let mut text: String = urls.iter().map(|url| format!("listening on {}\n", url.trim_end_matches('/'))).collect();
     let length = crate::units::print_duration(plan.duration);
     text += &format!("{} for {length}, with {}\n", plan.name, crate::number::counted(plan.faults.len() as u64, "fault"));
-    if let Some(identity) = identity {
-        text += &format!("certificate SHA-256 {}\n", identity.fingerprint().map_err(io::Error::other)?);
-    }
+    text += &fingerprint.map_or_else(String::new, |sha256| format!("certificate SHA-256 {sha256}\n"));
     print(&text).map_err(io::Error::other)
 }

@@ -42,7 +42,6 @@ const NO_MODEL: &str = "a URL cannot be simulated: it says nothing of how the se
 /// # Errors
 /// The scenario is wrong or cannot be simulated, or its results could not be written.
 pub fn main(args: &Simulate) -> anyhow::Result<u8> {
-    panics::asked(format_args!("simulate"));
     if matches!(Source::of(Some(&args.scenario)), Source::Url(_)) {
         return Err(exit::Usage(NO_MODEL.to_owned()).into());
     }
@@ -56,6 +55,7 @@ pub fn main(args: &Simulate) -> anyhow::Result<u8> {
 }
 
 fn simulate_scenario(args: &Simulate, ci: &mut CiOutput<'_>) -> anyhow::Result<u8> {
+    panics::asked(format_args!("simulate"));
     let mut plan = console::load(Some(&args.scenario), &args.changes)?;
     plan.all_events = args.events == Events::Full;
     let model = api::model(&plan)?;

@@ -4,7 +4,7 @@ use crate::lock::lock;
 use crate::proxy::api::wire::{ApiError, ProxyFields, ToxicFields, toxic_json, toxics_json};
 use crate::proxy::faults::desk::FaultDesk;
 use crate::proxy::listener::{ListenerSettings, ListenerTotals, ProxyListener};
-use crate::proxy::overview::ProxyTotals;
+use crate::proxy::overview::{self, ProxyTotals};
 use crate::proxy::tls::UpstreamTrust;
 use crate::proxy::toxics::Toxic;
 use crate::proxy::upstream::Upstream;
@@ -106,6 +106,11 @@ impl Proxies {
     /// Connections that were accepted by all of them.
     pub async fn accepted(&self) -> u64 {
         self.named.lock().await.values().map(|proxy| proxy.totals().accepted).sum()
+    }
+
+    /// All that was counted so far, as `/v1/summary` of the control API has it.
+    pub async fn summary(&self) -> Value {
+        overview::summary(&self.totals().await, &self.events)
     }
 
     /// Ends all connections and waits until they are gone.

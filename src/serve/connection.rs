@@ -90,11 +90,10 @@ pub(crate) async fn serve(context: Arc<ServeContext>, socket: TcpStream, from: S
         visitor.iter().for_each(|visitor| visitor.opened(&control));
         seen.opened();
         let ending = open((&context, number, &control), tap, (steps.open, steps.silent, close), chances, (seen, behind)).await;
-        context.ended(&format!("#{number} {from} {}", head.target()), &log, &ending);
+        context.ended((number, from, head.target()), &log, Some(&ending));
         visitor.iter_mut().for_each(|visitor| visitor.ending = Some(ending.clone()));
     } else {
-        log.ended(None);
-        (context.told)(format!("#{number} {from} {}: no open connection", head.target()));
+        context.ended((number, from, head.target()), &log, None);
     }
 }
 

@@ -4,12 +4,14 @@ use crate::close::Ending;
 use crate::lock::lock;
 use crate::seed::Seed;
 use crate::serve::visits::Visitors;
-use crate::serve::wire_log::{WireHub, WireLog};
+use crate::serve::wire_log::{WireHub, WireLog, account};
 use crate::transport::tls::Identity;
 use crate::transport::tls_error::TlsError;
 use crate::witness::Witness;
 use crate::ws::session::mailbox::{Control, SessionCommand};
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -30,7 +32,9 @@ pub(super) struct ServeContext {
     pub(super) seed: Seed,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) hub: Arc<WireHub>,
-    pub(super) told: Told,
+    told: Told,
+    /// What is told are JSON objects.
+    pub(super) in_json: bool,
     /// Who gives connections their steps, in place of their URLs.
     pub(super) visitors: Option<Arc<Visitors>>,
     /// Who records connections for a run folder.
@@ -61,7 +65,7 @@ impl ServeContext {
     pub(super) fn new(seed: Seed, identity: Option<&Identity>, told: Told) -> Result<ServeContext, TlsError> {
         let tls = identity.map(|identity| identity.server(None).map(TlsAcceptor::from)).transpose()?;
         let (hub, begun, open, open_count) = (WireHub::new(), AtomicU64::new(0), Mutex::default(), watch::Sender::new(0));
-        Ok(ServeContext { seed, tls, hub, told, visitors: None, witness: None, upstream: None, begun, open, open_count })
+        Ok(ServeContext { seed, tls, hub, told, in_json: false, visitors: None, witness: None, upstream: None, begun, open, open_count })
     }
 
     /// A connection asks for a WebSocket: its number, from 1, and who tells of it.
@@ -86,12 +90,30 @@ impl ServeContext {
         Registered(self, number)
     }
 
-    /// An open connection has ended.
-    pub(super) fn ended(&self, request: &str, log: &WireLog, ending: &Ending) {
-        log.ended(Some(ending));
+    /// A connection has ended, of this number, with this client, which asked for this path; without an ending there was no open one.
+    pub(super) fn ended(&self, (number, from, path): (u64, SocketAddr, &str), log: &WireLog, ending: Option<&Ending>) {
+        log.ended(ending);
+        if self.in_json {
+            let mut line = json!({ "connection": number, "from": from.to_string(), "path": path, "opened": ending.is_some() });
+            if let (Some(line), Some(Value::Object(mut account))) = (line.as_object_mut(), ending.map(account)) {
+                line.append(&mut account);
+            }
+            return (self.told)(line.to_string());
+        }
         let code = |code: Option<u16>| code.map_or("none".to_owned(), |code| code.to_string());
-        let clean = if ending.clean { "clean" } else { "not clean" };
-        (self.told)(format!("{request}: Close sent {}, received {}; {clean}", code(ending.wire_sent), code(ending.wire_received)));
+        let what = ending.map_or_else(
+            || "no open connection".to_owned(),
+            |ending| {
+                let clean = if ending.clean { "clean" } else { "not clean" };
+                format!("Close sent {}, received {}; {clean}", code(ending.wire_sent), code(ending.wire_received))
+            },
+        );
+        (self.told)(format!("#{number} {from} {path}: {what}"));
+    }
+
+    /// Tells of trouble.
+    pub(super) fn trouble(&self, what: String) {
+        (self.told)(if self.in_json { json!({ "trouble": what }).to_string() } else { what });
     }
 
     /// Closes all connections with 1001, and waits for their clients, bounded.

@@ -67,6 +67,16 @@ impl StepServer {
         Ok(StepServer::of(context))
     }
 
+    /// The same before it serves, which tells JSON objects in place of words: of each connection that ended `connection`, `from`, `path`, `opened`, and what the
+    /// server knows of its end; of trouble `trouble`.
+    pub fn in_json(mut self) -> StepServer {
+        // Nobody else has it yet.
+        if let Some(context) = Arc::get_mut(&mut self.context) {
+            context.in_json = true;
+        }
+        self
+    }
+
     /// One whose connections get their steps from `visitors`, whatever their URLs say. What is said on open ones is the affair of the server at
     /// `upstream`, `HOST:PORT`, if there is one; otherwise messages are sent back.
     ///
@@ -121,7 +131,7 @@ impl StepServer {
     /// Tells of a limit of this machine or of ours.
     fn limit(&self, what: String) {
         self.context.witness.iter().for_each(|witness| witness.tell(Event::LocalLimit { what: what.clone() }));
-        (self.context.told)(what);
+        self.context.trouble(what);
     }
 
     fn take(&self, socket: TcpStream, from: SocketAddr) {

@@ -74,6 +74,14 @@ impl WireHub {
     }
 }
 
+/// How a connection ended, as the server saw it.
+pub(crate) fn account(ending: &Ending) -> Value {
+    json!({
+        "received": ending.wire_received, "sent": ending.wire_sent, "clean": ending.clean, "tcp_end": ending.tcp_end,
+        "initiator": ending.initiator, "mid_frame": ending.mid_frame, "reason": ending.reason, "bytes_after": ending.bytes_after,
+    })
+}
+
 /// Tells of one connection.
 #[derive(Clone, Debug)]
 pub(crate) struct WireLog {
@@ -124,13 +132,7 @@ impl WireLog {
 
     /// The server's account of the whole, or that there was no open connection.
     pub(crate) fn ended(&self, ending: Option<&Ending>) {
-        let account = ending.map(|ending| {
-            json!({
-                "received": ending.wire_received, "sent": ending.wire_sent, "clean": ending.clean, "tcp_end": ending.tcp_end,
-                "initiator": ending.initiator, "mid_frame": ending.mid_frame, "reason": ending.reason, "bytes_after": ending.bytes_after,
-            })
-        });
-        self.tell("ended", json!({ "account": account }));
+        self.tell("ended", json!({ "account": ending.map(account) }));
     }
 
     /// Follows the bytes from behind the request head on.

@@ -179,6 +179,11 @@ fn their_own_readers_read_the_files() {
     let seconds = value("closestorm_observed_seconds", "reconnect_time p50 < 1ms").expect("it was observed");
     let ns = found["bmf"]["test: reconnect_time p50"]["latency"]["value"].as_f64().expect("a latency");
     assert!((ns / 1e9 - seconds).abs() < 0.006 * seconds, "{ns} {seconds}");
+    let ms = found["smaller"][0]["value"].as_f64().expect("a value");
+    assert!((ms * 1e6 - ns).abs() < 1.0 && found["smaller"][0]["unit"] == "ms" && found["bigger"] == serde_json::json!([]), "{found}");
+    // Judged again it is the same.
+    place.run(&["check", "run", "--quiet", "--report-dir", "again"]).assert_code(99);
+    assert_eq!(results(&read(&python, &place.path("again"))), ["passed", "passed", "failure"]);
     assert_eq!((&found["markdown"]["html"], &found["markdown"]["links"]), (&serde_json::json!([]), &serde_json::json!([])), "{found}");
     assert!(fs::read_to_string(place.path("summary.md")).expect("a summary").starts_with("# closestorm test\n"));
 

@@ -48,7 +48,9 @@ fn a_panic_of_the_whole_command_has_the_exit_code_of_an_internal_error() {
         return eprintln!("left out: only debug builds panic when asked");
     }
     let place = Place::with(RUN);
-    let ended = run(&place, "simulate", &["simulate", "test.toml", "--out", "run"]);
+    let ended = run(&place, "simulate", &["simulate", "test.toml", "--out", "run", "--junit", "junit.xml"]);
     ended.assert_code(1);
     assert!(ended.err.contains("please report it with these lines") && ended.err.contains("panicked at src/"), "{ended:?}");
+    let xml = std::fs::read_to_string(place.path("junit.xml")).expect("a file");
+    assert!(xml.contains("tests=\"1\" failures=\"0\" errors=\"1\"") && xml.contains("internal error"), "{xml}");
 }

@@ -44,8 +44,10 @@ fn shards_that_are_merged_equal_the_whole() {
         let status = std::process::Command::new(env!("CARGO_BIN_EXE_closestorm")).args(args).current_dir(place.path("")).status();
         assert!(matches!(status.expect("it runs").code(), Some(0 | 3)), "{out}");
     });
-    let ended = place.run(&["merge", "two", "one", "--out", "sum"]);
+    let ended = place.run(&["merge", "two", "one", "--out", "sum", "--junit", "junit.xml"]);
     assert!(matches!(ended.code, Some(0 | 3)), "{ended:?}");
+    let xml = std::fs::read_to_string(place.path("junit.xml")).expect("a file");
+    assert!(xml.contains("<property name=\"folder\" value=\"sum\"/>") && xml.contains("<testcase "), "{xml}");
     let (whole, sum) = (place.json("whole/summary.json"), place.json("sum/summary.json"));
     for key in ["planned", "started", "open_at_end", "lost"] {
         assert_eq!(sum["clients"][key], whole["clients"][key], "{key}");

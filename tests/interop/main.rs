@@ -19,6 +19,7 @@ mod documents;
 #[path = "../embedded.rs"]
 mod embedded;
 mod fidelity;
+mod from_tests;
 mod learn;
 mod node_server;
 mod oracle;
@@ -26,8 +27,10 @@ mod overlap;
 #[allow(dead_code, reason = "the unit tests make plans smaller, too")]
 #[path = "../overlapping_plans.rs"]
 mod overlapping_plans;
+mod packaging;
 mod proxied;
 mod proxy_tls;
+mod pull_request;
 mod random;
 mod replay;
 mod report_page;

@@ -1,6 +1,6 @@
 """Reads what closestorm wrote for CI services with the readers' own parsers and schemas; prints what they found as one JSON object.
 
-    ci.py FOLDER SCHEMAS    FOLDER has junit.xml, metrics.prom, bmf.json and report.md, SCHEMAS has junit-10.xsd and bmf.json
+    ci.py FOLDER SCHEMAS    FOLDER has junit.xml, metrics.prom, bmf.json, *-is-better.json and report.md, SCHEMAS has junit-10.xsd and bmf.json
 """
 
 import json
@@ -56,6 +56,18 @@ def bmf(path, schema):
     return read
 
 
+def benchmarks(path):
+    """As github-action-benchmark documents what `customSmallerIsBetter` and `customBiggerIsBetter` read."""
+    read = json.loads(path.read_text())
+    for entry in read:
+        assert set(entry) <= {"name", "unit", "value", "range", "extra"}, entry
+        assert all(isinstance(entry[name], str) and entry[name] for name in ("name", "unit")), entry
+        assert type(entry["value"]) in (int, float) and math.isfinite(entry["value"]) and entry["value"] > 0, entry
+        assert all(isinstance(entry.get(name, ""), str) for name in ("range", "extra")), entry
+    assert len({entry["name"] for entry in read}) == len(read), read
+    return read
+
+
 def markdown(path):
     """What a reader of GitHub's Markdown sees, and whether anything in it is markup of somebody else."""
     tokens = [token for block in MarkdownIt("gfm-like", {"html": True, "linkify": False}).parse(path.read_text()) for token in [block, *(block.children or [])]]
@@ -68,6 +80,8 @@ folder, schemas = map(Path, sys.argv[1:])
 print(json.dumps({
     "junit": junit(folder / "junit.xml", schemas / "junit-10.xsd"),
     "metrics": metrics(folder / "metrics.prom"),
+    "smaller": benchmarks(folder / "smaller-is-better.json"),
+    "bigger": benchmarks(folder / "bigger-is-better.json"),
     "bmf": bmf(folder / "bmf.json", schemas / "bmf.json"),
     "markdown": markdown(folder / "report.md"),
 }))

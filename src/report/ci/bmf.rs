@@ -12,12 +12,7 @@ use serde_json::{Map, Value, json};
 /// The file.
 pub fn bmf(report: &CiReport) -> Value {
     let mut benchmarks = Map::new();
-    let Some(first) = report.runs.first() else { return Value::Object(benchmarks) };
-    for (measured, row) in first.measured.iter().zip(&first.summary.verdict.expectations) {
-        let name = printable(&format!("{}: {measured}", report.scenario));
-        let of_run = |run| values(run, measured);
-        let mut values: Vec<f64> = report.runs.iter().flat_map(of_run).collect();
-        values.sort_by(f64::total_cmp);
+    for (name, row, values) in observations(report) {
         let (Some(least), Some(most)) = (values.first(), values.last()) else { continue };
         let (measure, factor) = measure(row);
         let mut metric = json!({ "value": median(&values) * factor });
@@ -28,6 +23,16 @@ pub fn bmf(report: &CiReport) -> Value {
         benchmarks.insert(name, json!({ measure: metric }));
     }
     Value::Object(benchmarks)
+}
+
+/// What was observed of each expectation: a name, a row of it, and a value for each run that knows one, sorted.
+pub(super) fn observations(report: &CiReport) -> impl Iterator<Item = (String, &ExpectationRow, Vec<f64>)> {
+    let rows = report.runs.iter().take(1).flat_map(|run| run.measured.iter().zip(&run.summary.verdict.expectations));
+    rows.map(|(measured, row)| {
+        let mut values: Vec<f64> = report.runs.iter().filter_map(|run| values(run, measured)).collect();
+        values.sort_by(f64::total_cmp);
+        (printable(&format!("{}: {measured}", report.scenario)), row, values)
+    })
 }
 
 /// What a run observed of this, once.

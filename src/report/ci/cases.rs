@@ -55,6 +55,46 @@ pub enum CaseResult {
     Broken,
 }
 
+/// Cases of several runs that are about the same thing, as one.
+pub(super) struct CaseInRuns<'a> {
+    pub(super) place: Option<&'a ScenarioPlace>,
+    /// Without the seed.
+    pub(super) name: &'a str,
+    /// In their order; at least one.
+    pub(super) cases: Vec<&'a CiCase>,
+}
+
+impl CaseInRuns<'_> {
+    /// How many held, of how many.
+    pub(super) fn held(&self) -> (usize, usize) {
+        (self.cases.iter().filter(|case| case.result == CaseResult::Held).count(), self.cases.len())
+    }
+
+    /// What was observed, each thing once.
+    pub(super) fn message(&self) -> String {
+        let mut messages: Vec<&str> = Vec::new();
+        for case in &self.cases {
+            if !messages.contains(&case.message.as_str()) {
+                messages.push(&case.message);
+            }
+        }
+        messages.join(" | ")
+    }
+}
+
+/// Cases about one thing at one line of one scenario together, in the order of the first of each.
+pub(super) fn in_runs<'a>(cases: impl IntoIterator<Item = &'a CiCase>) -> Vec<CaseInRuns<'a>> {
+    let mut found: Vec<CaseInRuns<'_>> = Vec::new();
+    for case in cases {
+        let (place, name) = (case.place.as_ref(), case.name.split(" [seed ").next().unwrap_or(&case.name));
+        match found.iter_mut().find(|one| one.place == place && one.name == name) {
+            Some(one) => one.cases.push(case),
+            None => found.push(CaseInRuns { place, name, cases: vec![case] }),
+        }
+    }
+    found
+}
+
 /// All suites: one for each run, for the comparison, and for what kept the command from its end.
 pub fn suites(report: &CiReport) -> Vec<CiSuite> {
     let several = report.runs.len() > 1;

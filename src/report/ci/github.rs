@@ -1,6 +1,6 @@
 //! What GitHub reads of a job: annotations from its output, and a page of Markdown that must not be too long.
 
-use super::cases::{CaseResult, CiCase, suites};
+use super::cases::{CaseInRuns, CaseResult, CiCase, in_runs, suites};
 use super::record::CiReport;
 use crate::number;
 use crate::plan::ScenarioPlace;
@@ -21,10 +21,10 @@ pub fn annotations(report: &CiReport) -> String {
     let of = |results: &[CaseResult]| cases.iter().copied().filter(|case| results.contains(&case.result)).collect::<Vec<_>>();
     let mut out = String::new();
     for (level, cases) in [("error", of(&[CaseResult::Broken, CaseResult::Crossed])), ("warning", of(&[CaseResult::Unknown]))] {
-        let told = together(&cases);
+        let told = in_runs(cases);
         let shown = if told.len() > MOST_SHOWN { MOST_SHOWN - 1 } else { told.len() };
-        for (place, title, message) in &told[..shown] {
-            out += &command(level, *place, title, message);
+        for told in &told[..shown] {
+            out += &command(level, told.place, told.name, &message(told));
         }
         if let more @ 1.. = told.len() - shown {
             out += &command(
@@ -38,22 +38,12 @@ pub fn annotations(report: &CiReport) -> String {
     out
 }
 
-/// Cases about one line of one scenario as one: place, title, message.
-fn together<'a>(cases: &[&'a CiCase]) -> Vec<(Option<&'a ScenarioPlace>, String, String)> {
-    let title = |case: &CiCase| case.name.split(" [seed ").next().unwrap_or(&case.name).to_owned();
-    let mut told: Vec<(Option<&ScenarioPlace>, String, Vec<&str>)> = Vec::new();
-    for case in cases {
-        let (place, title) = (case.place.as_ref(), title(case));
-        match told.iter_mut().find(|(found, name, _)| *found == place && *name == title) {
-            Some((.., messages)) => messages.push(&case.message),
-            None => told.push((place, title, vec![&case.message])),
-        }
+/// What was observed, and in how many runs.
+fn message(told: &CaseInRuns<'_>) -> String {
+    match told.cases.len() as u64 {
+        1 => told.message(),
+        runs => format!("in {}: {}", number::counted(runs, "run"), told.message()),
     }
-    let joined = |messages: Vec<&str>| match messages.as_slice() {
-        [only] => (*only).to_owned(),
-        all => format!("in {}: {}", number::counted(all.len() as u64, "run"), all.join(" | ")),
-    };
-    told.into_iter().map(|(place, title, messages)| (place, title, joined(messages))).collect()
 }
 
 fn command(level: &str, place: Option<&ScenarioPlace>, title: &str, message: &str) -> String {

@@ -1,7 +1,8 @@
 //! What CI services read of runs and comparisons: every text from one list of cases. Decides nothing, writes no file.
 //!
-//! `cases` makes the list; `junit` and `github` write it, `page` is the Markdown beside it, `openmetrics`, `bmf` and `history` have the numbers.
+//! `cases` makes the list; `junit` and `github` write it, `page` is the Markdown beside it, `openmetrics`, `bmf`, `benchmark` and `history` have the numbers.
 
+mod benchmark;
 mod bmf;
 mod cases;
 mod github;
@@ -11,6 +12,7 @@ mod openmetrics;
 mod page;
 mod record;
 
+pub use benchmark::benchmarks;
 pub use bmf::bmf;
 pub use cases::{CaseResult, CiCase, CiSuite, suites};
 pub use github::{MOST_SUMMARY_BYTES, annotations, cut};

@@ -2,7 +2,7 @@
 
 use super::super::document::{Block, Table};
 use super::super::{compared, markdown, phrase};
-use super::cases::{CaseResult, CiCase, CiSuite, suites};
+use super::cases::{CaseInRuns, CaseResult, CiSuite, in_runs, suites};
 use super::record::{CiReport, CiRun};
 use crate::number;
 use crate::results::record::Summary;
@@ -18,13 +18,17 @@ pub fn page(report: &CiReport) -> String {
     let suites = suites(report);
     let result = overall(&suites);
     let mut blocks = vec![Block::Verdict { result: result.to_owned(), text: counted(&suites) }];
-    for suite in &suites {
-        blocks.extend(of_suite(suite, suites.len() > 1));
-    }
+    let compared_at = report.comparison.is_some().then_some(report.runs.len());
     if let Some(comparison) = &report.comparison {
         blocks.push(Block::Heading("Comparison".to_owned()));
         blocks.extend(compared::blocks(comparison));
     }
+    let others = suites.iter().enumerate().filter(|(at, _)| Some(*at) != compared_at).flat_map(|(_, suite)| &suite.cases);
+    let others = in_runs(others);
+    if compared_at.is_some() && !others.is_empty() {
+        blocks.push(Block::Heading("Expectations".to_owned()));
+    }
+    blocks.extend(checks(&others));
     for run in report.runs.iter().take(MOST_RUNS) {
         blocks.extend(of_run(run, report.runs.len() > 1));
     }
@@ -59,20 +63,32 @@ fn counted(suites: &[CiSuite]) -> String {
     }
 }
 
-fn of_suite(suite: &CiSuite, named: bool) -> Vec<Block> {
-    let mut table = Table::new(3, &["", "Check", "What was observed"]);
-    table.rows.extend(suite.cases.iter().map(row));
-    let heading = named.then(|| Block::Heading(suite.name.clone()));
-    heading.into_iter().chain([Block::Table(table)]).collect()
+/// What was expected and what was observed, in a row for all runs.
+fn checks(checks: &[CaseInRuns<'_>]) -> Option<Block> {
+    let several = checks.iter().any(|check| check.cases.len() > 1);
+    let mut table = if several {
+        Table::new(4, &["", "Check", "Held in", "What was observed"])
+    } else {
+        Table::new(3, &["", "Check", "What was observed"])
+    };
+    table.rows.extend(checks.iter().map(|check| row(check, several)));
+    (!table.rows.is_empty()).then_some(Block::Table(table))
 }
 
-fn row(case: &CiCase) -> Vec<String> {
-    let mark = match case.result {
-        CaseResult::Held => "pass",
-        CaseResult::Crossed => "fail",
-        CaseResult::Unknown | CaseResult::Broken => "inconclusive",
+fn row(check: &CaseInRuns<'_>, several: bool) -> Vec<String> {
+    let any = |result: CaseResult| check.cases.iter().any(|case| case.result == result);
+    let mark = match () {
+        () if any(CaseResult::Crossed) => "fail",
+        () if any(CaseResult::Unknown) || any(CaseResult::Broken) => "inconclusive",
+        () => "pass",
     };
-    vec![phrase::mark(mark).to_owned(), case.name.clone(), case.message.clone()]
+    let mut row = vec![phrase::mark(mark).to_owned(), check.name.to_owned()];
+    if several {
+        let (held, all) = check.held();
+        row.push(format!("{} of {}", number::count(held as u64), number::count(all as u64)));
+    }
+    row.push(check.message());
+    row
 }
 
 fn of_run(run: &CiRun, several: bool) -> Vec<Block> {

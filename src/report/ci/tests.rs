@@ -106,7 +106,37 @@ fn one_expectation_of_many_runs_is_one_annotation_and_of_too_many_the_rest_is_co
     second.summary.seed += 1;
     report.runs.push(second);
     let lines = annotations(&report);
-    assert!(lines.lines().count() == 10 && lines.contains("::in 2 runs: observed 2 s; expected "), "{lines}");
+    assert!(lines.lines().count() == 10, "{lines}");
+    // What both observed is said once.
+    assert!(lines.contains("p50 < 1s::in 2 runs: observed 2 s; expected reconnect_time p50 < 1s\n"), "{lines}");
+    let page = page(&report);
+    assert!(
+        page.contains("\n| ✗ | reconnect\\_time p50 \\< 1s | 0 of 2 | observed 2 s; expected reconnect\\_time p50 \\< 1s |\n"),
+        "{page}"
+    );
+    assert_eq!(page.matches("p50 \\< 1s |").count(), 2, "a row for both: {page}");
+    report.runs[1].summary.verdict.expectations[0].observed = Some(3e6);
+    assert!(annotations(&report).contains("in 2 runs: observed 2 s; expected reconnect_time p50 < 1s | observed 3 s; expected "));
+}
+
+#[test]
+fn what_is_better_if_smaller_and_if_bigger_are_files_of_their_own() {
+    let mut opened = row("attempts{outcome=opened, cohort=a>b} share > 99%", Some(99.5), "pass");
+    opened.unit = "percent".to_owned();
+    let none = row("reconnect_time p90 < 2s", Some(0.0), "pass");
+    let fast = row("reconnect_time p50 < 2s", Some(1e6), "pass");
+    let same = row("reconnect_time p99 == 2s", Some(2e6), "pass");
+    let mut report = report("pass", &[], vec![opened, none, fast, same]);
+    report.runs.push(report.runs[0].clone());
+    report.runs[1].summary.verdict.expectations[2].observed = Some(3e6);
+    let [smaller, bigger] = benchmarks(&report);
+    let range = "1 s to 3 s";
+    assert_eq!(
+        smaller,
+        serde_json::json!([{ "name": "storm: reconnect_time p50", "unit": "ms", "value": 2000.0, "range": range, "extra": "median of 2 runs" }])
+    );
+    assert_eq!(bigger[0]["value"], 99.5);
+    assert_eq!((bigger[0]["unit"].as_str(), bigger.as_array().map(Vec::len)), (Some("%"), Some(1)));
 }
 
 #[test]
