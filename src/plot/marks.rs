@@ -41,13 +41,18 @@ fn faults(loaded: &Loaded) -> Vec<Mark> {
     };
     let marks = loaded.summary.faults.iter().filter_map(|fault| {
         let from_us = fault.at_ms? * 1000;
-        let times = if fault.fired > 1 { format!(" × {}", number::count(fault.fired)) } else { String::new() };
-        let at = if loaded.summary.faults.len() > TIMES_MAX { String::new() } else { format!(" at {}", number::time(from_us)) };
-        let label = format!("{}{times}{at}", fault.id);
+        let label = label(&fault.id, fault.fired, from_us, loaded.summary.faults.len());
         let until_us = fault.until_ms.map(|until| until * 1000).filter(|until| *until > from_us);
         Some(Mark { from_us, until_us, label, down: false, again_us: fired(&fault.id) })
     });
     marks.collect()
+}
+
+/// What stands at the mark of a fault, one of `of`.
+pub(crate) fn label(id: &str, fired: u64, from_us: u64, of: usize) -> String {
+    let times = if fired > 1 { format!(" × {}", number::count(fired)) } else { String::new() };
+    let at = if of > TIMES_MAX { String::new() } else { format!(" at {}", number::time(from_us)) };
+    format!("{id}{times}{at}")
 }
 
 /// From `down` (or `exited`) to `listening` of each instance; overlapping times of several instances are one band each.

@@ -35,7 +35,7 @@ pub use crate::results::read::Loaded;
 use std::path::{Path, PathBuf};
 
 pub(crate) use endings::{EndingLine, Matrix, NO_RECORD, matrix, meanings as endings_meanings};
-pub(crate) use marks::{Mark, of as marks_of};
+pub(crate) use marks::{Mark, label as mark_label, of as marks_of};
 pub(crate) use reconnect::outage;
 pub(crate) use sheet::interval_ms;
 pub(crate) use survival::{PlottedOutage, SurvivalCurve, estimate};

@@ -26,7 +26,7 @@ const CLOSES_MAX: usize = 12_000;
 /// Cohorts beyond this are put together.
 const COHORTS_MAX: usize = 100;
 /// Firings of a fault after its first that are marked.
-const AGAIN_MAX: usize = 100;
+pub(super) const AGAIN_MAX: usize = 100;
 /// Limits beyond this are not drawn.
 const LIMITS_MAX: usize = 12;
 /// Faults beyond this have no mark.
@@ -53,6 +53,21 @@ pub(super) struct PageData {
     pub(super) curves: Vec<PageCurve>,
     /// Limits of expectations on these curves.
     pub(super) limits: Vec<PageLimit>,
+    /// Of a run under way: how it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) live: Option<PageLive>,
+}
+
+/// What the page of a run under way says beside its charts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(super) struct PageLive {
+    pub(super) at_ms: u64,
+    /// A sentence.
+    pub(super) status: String,
+    /// What, and its value.
+    pub(super) figures: Vec<(&'static str, String)>,
+    /// What each fault of the plan did, in its order.
+    pub(super) faults: Vec<String>,
 }
 
 /// One cohort over time; its series have a number for each point.
@@ -128,8 +143,7 @@ impl PageData {
         let interval = interval_ms(&loaded.timeline);
         let last = loaded.timeline.iter().map(|row| row.offset_ms + interval).max().unwrap_or(0);
         let end_ms = last.max(loaded.summary.measured_ms);
-        let most = POINTS_MAX.min(NUMBERS_MAX / (6 * names.len().max(1) as u64)).max(60);
-        let merged = end_ms.div_ceil(interval).div_ceil(most).max(1);
+        let merged = merged(interval, end_ms, names.len());
         PageData {
             since: if loaded.summary.is_of_real() { "clients were watched" } else { "the first arrival" },
             end_ms,
@@ -137,9 +151,10 @@ impl PageData {
             merged,
             cohorts: cohorts(loaded, &names, (interval, merged, end_ms)),
             closes: closes(loaded, &names, end_ms),
-            marks: marks(loaded),
+            marks: marks(plot::marks_of(loaded)),
             curves: curves(loaded, &names),
             limits: limits(loaded),
+            live: None,
         }
     }
 
@@ -161,12 +176,23 @@ fn names(loaded: &Loaded) -> Vec<String> {
             names.push(row.cohort.clone());
         }
     }
+    told_apart(names)
+}
+
+/// So many of them as a page shows.
+pub(super) fn told_apart(mut names: Vec<String>) -> Vec<String> {
     if names.len() > COHORTS_MAX {
         let rest = names.len() - (COHORTS_MAX - 1);
         names.truncate(COHORTS_MAX - 1);
         names.push(format!("{rest} other cohorts"));
     }
     names
+}
+
+/// How many intervals are a point of the timeline.
+pub(super) fn merged(interval_ms: u64, end_ms: u64, cohorts: usize) -> u64 {
+    let most = POINTS_MAX.min(NUMBERS_MAX / (6 * cohorts.max(1) as u64)).max(60);
+    end_ms.div_ceil(interval_ms).div_ceil(most).max(1)
 }
 
 /// The place of a cohort, or of the others.
@@ -229,14 +255,9 @@ fn closes(loaded: &Loaded, names: &[String], end_ms: u64) -> PageCloses {
     let rows = || rows().filter(|row| row.side.as_deref() == Some(side));
     let mut frequent: BTreeMap<u16, u64> = BTreeMap::new();
     rows().for_each(|row| *frequent.entry(row.reported.unwrap_or(0)).or_default() += row.count);
-    let mut kept: Vec<(u16, u64)> = frequent.into_iter().collect();
-    kept.sort_by_key(|(code, count)| (std::cmp::Reverse(*count), *code));
-    let others = kept.len() > CODES_MAX + 1;
-    kept.truncate(if others { CODES_MAX } else { CODES_MAX + 1 });
-    kept.sort_unstable();
-    let codes: Vec<u16> = kept.into_iter().map(|(code, _)| code).collect();
+    let (codes, others) = most_frequent(frequent);
     let width_s = rows().map(|row| u64::from(row.width_s)).max().unwrap_or(1).max(1);
-    let step_s = end_ms.div_ceil(1000).div_ceil(BARS_MAX).max(1).next_multiple_of(width_s);
+    let step_s = bar_s(end_ms).next_multiple_of(width_s);
     let place = places(names);
     let mut cells: BTreeMap<(u64, Option<usize>, usize), u64> = BTreeMap::new();
     for row in rows() {
@@ -247,15 +268,32 @@ fn closes(loaded: &Loaded, names: &[String], end_ms: u64) -> PageCloses {
         let apart = std::mem::take(&mut cells);
         apart.into_iter().for_each(|((bar, _, code), count)| *cells.entry((bar, None, code)).or_default() += count);
     }
-    let mut codes: Vec<String> = codes.into_iter().map(code_word).collect();
-    codes.extend(others.then(|| "other".to_owned()));
     let cells = cells.into_iter().map(|((bar, cohort, code), count)| (bar, cohort, code, count)).collect();
-    PageCloses { side, step_ms: step_s * 1000, codes, cells }
+    PageCloses { side, step_ms: step_s * 1000, codes: code_words(codes, others), cells }
 }
 
-fn marks(loaded: &Loaded) -> Vec<PageMark> {
+/// Length of a bar of closes in seconds.
+pub(super) fn bar_s(end_ms: u64) -> u64 {
+    end_ms.div_ceil(1000).div_ceil(BARS_MAX).max(1)
+}
+
+/// The codes that are told apart, sorted, and whether there are others.
+pub(super) fn most_frequent(counts: impl IntoIterator<Item = (u16, u64)>) -> (Vec<u16>, bool) {
+    let mut kept: Vec<(u16, u64)> = counts.into_iter().collect();
+    kept.sort_by_key(|(code, count)| (std::cmp::Reverse(*count), *code));
+    let others = kept.len() > CODES_MAX + 1;
+    kept.truncate(if others { CODES_MAX } else { CODES_MAX + 1 });
+    kept.sort_unstable();
+    (kept.into_iter().map(|(code, _)| code).collect(), others)
+}
+
+/// Their names, and one for the others.
+pub(super) fn code_words(codes: Vec<u16>, others: bool) -> Vec<String> {
+    codes.into_iter().map(code_word).chain(others.then(|| "other".to_owned())).collect()
+}
+
+pub(super) fn marks(marks: Vec<plot::Mark>) -> Vec<PageMark> {
     let ms = |us: u64| us as f64 / 1e3;
-    let marks = plot::marks_of(loaded).into_iter().take(MARKS_MAX);
     let mark = |mark: plot::Mark| PageMark {
         label: mark.label,
         from_ms: ms(mark.from_us),
@@ -263,7 +301,7 @@ fn marks(loaded: &Loaded) -> Vec<PageMark> {
         down: mark.down,
         again_ms: mark.again_us.into_iter().take(AGAIN_MAX).map(ms).collect(),
     };
-    marks.map(mark).collect()
+    marks.into_iter().take(MARKS_MAX).map(mark).collect()
 }
 
 fn curves(loaded: &Loaded, names: &[String]) -> Vec<PageCurve> {
@@ -288,8 +326,14 @@ fn limits(loaded: &Loaded) -> Vec<PageLimit> {
     let cohorts: Vec<String> = summary.cohorts.keys().cloned().collect();
     let faults: Vec<String> = summary.faults.iter().map(|fault| fault.id.clone()).collect();
     let names = Names { cohorts: &cohorts, faults: &faults, ..Names::default() };
-    let limit = |row: &ExpectationRow| {
-        let expectation = Expectation::parse_as(&row.text, names, true).ok()?;
+    let read = |row: &ExpectationRow| Some((Expectation::parse_as(&row.text, names, true).ok()?, row.result.clone()));
+    let read: Vec<_> = summary.verdict.expectations.iter().filter_map(read).collect();
+    limits_of(read.iter().map(|(expectation, result)| (expectation, result.as_str())), faults.len())
+}
+
+/// The same of expectations and their results.
+pub(super) fn limits_of<'a>(expectations: impl Iterator<Item = (&'a Expectation, &'a str)>, faults: usize) -> Vec<PageLimit> {
+    let limit = |(expectation, result): (&Expectation, &str)| {
         let (what, share) = match expectation.stat {
             Stat::Percentile(percentile) => (percentile.to_string(), percentile.quantile()),
             Stat::Max => ("max".to_owned(), 1.0),
@@ -297,13 +341,13 @@ fn limits(loaded: &Loaded) -> Vec<PageLimit> {
             _ => return None,
         };
         let labels = &expectation.labels;
-        let whole = labels.from.is_none() && labels.to.is_none() && (labels.fault.is_none() || faults.len() == 1);
+        let whole = labels.from.is_none() && labels.to.is_none() && (labels.fault.is_none() || faults == 1);
         let Limit::Micros(us) = expectation.limit else { return None };
         let of = labels.cohort.as_ref().map_or_else(String::new, |cohort| format!("{cohort} "));
         let label = format!("{of}{what} {} {}", expectation.op.symbol(), number::time(us as u64));
-        (whole && expectation.metric == Metric::ReconnectTime).then(|| PageLimit { label, us, share, result: row.result.clone() })
+        (whole && expectation.metric == Metric::ReconnectTime).then(|| PageLimit { label, us, share, result: result.to_owned() })
     };
-    summary.verdict.expectations.iter().filter_map(limit).take(LIMITS_MAX).collect()
+    expectations.filter_map(limit).take(LIMITS_MAX).collect()
 }
 
 fn curve(cohort: Option<usize>, outages: Vec<plot::PlottedOutage>, points: usize) -> PageCurve {
