@@ -6,7 +6,8 @@ use crate::snapshots::Update;
 
 /// Upper edges of the buckets of times to reconnect, in µs: as exact as the stream, whose times have two digits.
 const BUCKETS_US: [u64; 14] = [
-    10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_000_000, 3_000_000, 5_000_000, 10_000_000, 20_000_000, 30_000_000, 60_000_000,
+    10_000, 25_000, 50_000, 100_000, 250_000, 500_000, 1_000_000, 2_000_000, 3_000_000, 5_000_000, 10_000_000, 20_000_000, 30_000_000,
+    60_000_000,
 ];
 
 /// Names of a run's parts.
@@ -66,7 +67,8 @@ impl MetricLabels {
         ] {
             metric.put(&[("outcome", outcome)], count);
         }
-        let mut metric = text.metric("closestorm_closes_total", "counter", "Connections that ended, by the close code that the client app sees.");
+        let mut metric =
+            text.metric("closestorm_closes_total", "counter", "Connections that ended, by the close code that the client app sees.");
         state.closes.iter().for_each(|(code, count)| metric.put(&[("code", &code.to_string())], count));
         let mut metric = text.metric("closestorm_cohort_open", "gauge", "Clients of a cohort with an open connection.");
         let cohorts = || self.cohorts.iter().zip(&state.cohorts);

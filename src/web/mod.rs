@@ -76,7 +76,8 @@ impl WebServer {
         let runtime = runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| failed(page, addresses.page.as_deref().unwrap_or_default(), error))?;
         let bind = |of, address: &Option<String>| {
-            let bound = address.as_ref().map(|address| runtime.block_on(HttpServer::bind(address)).map_err(|error| failed(of, address, error)));
+            let bound =
+                address.as_ref().map(|address| runtime.block_on(HttpServer::bind(address)).map_err(|error| failed(of, address, error)));
             bound.transpose()
         };
         let (page, metrics) = (bind(page, &addresses.page)?, bind(("metrics", "metrics"), &addresses.metrics)?);

@@ -132,7 +132,9 @@ mod tests {
     use crate::scenario::{Overrides, Source, load};
 
     fn page() -> Arc<LivePage> {
-        LivePage::of(&load(&Source::Text { name: "test".to_owned(), text: "[clients.web]\ncount = 3".to_owned() }, &Overrides::default()).unwrap())
+        LivePage::of(
+            &load(&Source::Text { name: "test".to_owned(), text: "[clients.web]\ncount = 3".to_owned() }, &Overrides::default()).unwrap(),
+        )
     }
 
     fn reader(page: &LivePage) -> PageReader {

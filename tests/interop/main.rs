@@ -20,6 +20,7 @@ mod documents;
 mod embedded;
 mod fidelity;
 mod learn;
+mod live_page;
 mod node_server;
 mod oracle;
 mod overlap;

@@ -208,7 +208,13 @@ impl LiveRun {
             (us, back as f64 / outages.max(1) as f64)
         };
         let steps: Vec<_> = state.reconnect.steps().map(step).collect();
-        let first = self.faults.iter().zip(&state.faults).filter(|(_, so_far)| so_far.fired > 0).filter_map(|(fault, _)| fault.firings.first()).min();
+        let first = self
+            .faults
+            .iter()
+            .zip(&state.faults)
+            .filter(|(_, so_far)| so_far.fired > 0)
+            .filter_map(|(fault, _)| fault.firings.first())
+            .min();
         let watched = first.map_or(0, |first| self.latest.at.saturating_sub(*first).as_micros() as u64);
         let until_us = watched.max(steps.last().map_or(0, |(us, _)| *us));
         PageCurve { cohort: None, outages, back, supported: supported(outages as f64), until_us, steps }
@@ -217,13 +223,19 @@ impl LiveRun {
     fn live(&self) -> PageLive {
         let (state, at) = (&self.latest.state, self.latest.at.min(self.duration));
         let count = |what, n| (what, number::count(n));
-        let mut figures = vec![count("clients planned", self.clients), count("open now", state.open), count("disconnected now", state.disconnected)];
+        let mut figures =
+            vec![count("clients planned", self.clients), count("open now", state.open), count("disconnected now", state.disconnected)];
         figures.extend((state.lost > 0).then(|| count("gave up", state.lost)));
-        figures.extend([("attempts a second", number::quantity(self.latest.rates.attempts.round())), count("attempts failed", state.failed())]);
-        if self.outages() > 0 {
-            let quantile = |q| state.reconnect.quantile(q, self.outages()).map_or_else(|| "not yet".to_owned(), number::time);
-            figures.extend([("median time to reconnect", quantile(0.5)), ("p99 time to reconnect", quantile(0.99))]);
-        }
+        figures.extend([
+            ("attempts a second", number::quantity(self.latest.rates.attempts.round())),
+            count("attempts failed", state.failed()),
+        ]);
+        let quantile = |q| match state.reconnect.quantile(q, self.outages()) {
+            _ if self.outages() == 0 => "—".to_owned(),
+            Some(us) => number::time(us),
+            None => "not yet".to_owned(),
+        };
+        figures.extend([("median time to reconnect", quantile(0.5)), ("p99 time to reconnect", quantile(0.99))]);
         let so_far = |(place, fault): (usize, &LiveFault)| fault.so_far(state.faults.get(place).copied().unwrap_or_default());
         PageLive {
             at_ms: at.as_millis() as u64,

@@ -276,7 +276,7 @@ function reconnect(place, data) {
             : node('p', { class: 'note' }, 'No cohort that is chosen had an outage.'));
         const axes = [timesBelow(),
             yAxis((share) => `${Math.round(share * 100)} %`, ticks(false))];
-        return { shape: JSON.stringify([drawn, logarithmic]), charts: [[holder, { title: 'Share of outages that are over, by time since the fault', height: 300, full: full(), padding: [12, 18, 0, 0], axes,
+        return { shape: JSON.stringify([drawn, logarithmic, unitFor(full()[1])]), charts: [[holder, { title: 'Share of outages that are over, by time since the fault', height: 300, full: full(), padding: [12, 18, 0, 0], axes,
             ...options(curves, look, false),
             tip: (u) => {
                 const us = u.posToVal(u.cursor.left, 'x') * 1000;
