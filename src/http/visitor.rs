@@ -6,21 +6,21 @@ use std::net::IpAddr;
 
 /// Whom a server is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Visitors {
+pub(crate) enum Audience {
     /// Programs only: no browser.
     Programs,
     /// Browsers too, with pages of this server.
     Browsers,
 }
 
-impl Visitors {
+impl Audience {
     /// Why a request is not answered.
     pub(crate) fn refusal(self, headers: &HeaderMap, loopback: bool) -> Option<&'static str> {
         let is_browser = headers.get(USER_AGENT).is_some_and(|agent| agent.as_bytes().starts_with(b"Mozilla/"));
-        if self == Visitors::Programs && is_browser {
+        if self == Audience::Programs && is_browser {
             return Some("User agent not allowed");
         }
-        if headers.contains_key(ORIGIN) && !(self == Visitors::Browsers && is_own(headers)) {
+        if headers.contains_key(ORIGIN) && !(self == Audience::Browsers && is_own(headers)) {
             return Some("requests from web pages (Origin) are not allowed");
         }
         let foreign = headers.get_all(HOST).iter().any(|host| !host.to_str().is_ok_and(is_loopback));
@@ -74,7 +74,7 @@ mod tests {
             (&[("host", "h"), ("origin", "http://g")], false, true, true),
             (&[("host", "localhost"), ("user-agent", "Mozilla/5.0")], true, true, false),
         ] {
-            for (visitors, refused) in [(Visitors::Programs, programs), (Visitors::Browsers, browsers)] {
+            for (visitors, refused) in [(Audience::Programs, programs), (Audience::Browsers, browsers)] {
                 assert_eq!(visitors.refusal(&headers(fields), loopback).is_some(), refused, "{visitors:?} {fields:?}");
             }
         }

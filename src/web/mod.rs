@@ -165,7 +165,7 @@ async fn served(
         let Some(server) = metrics else { return };
         let loopback = server.address().ip().is_loopback();
         let answer = move |request: hyper::Request<hyper::body::Incoming>| {
-            let refused = crate::http::visitor::Visitors::Browsers.refusal(request.headers(), loopback);
+            let refused = crate::http::visitor::Audience::Browsers.refusal(request.headers(), loopback);
             let answer = match (refused, request.uri().path()) {
                 (Some(why), _) => text(StatusCode::FORBIDDEN, why),
                 (None, "/metrics") => whole(StatusCode::OK, exposition::TYPE, labels.text(&crate::lock::lock(&for_metrics))),

@@ -1,7 +1,7 @@
 //! The page of a run under way over HTTP: the page itself, and the states of the run as server-sent events, of which the last is the report.
 
 use crate::http::body::EventSource;
-use crate::http::visitor::Visitors;
+use crate::http::visitor::Audience;
 use crate::http::{Answer, event, events, text, whole};
 use crate::lock::lock;
 use crate::plan::Plan;
@@ -63,7 +63,7 @@ impl LivePage {
 
     /// Answers a request.
     pub(super) fn answer(&self, request: &Request<Incoming>, loopback: bool) -> Answer {
-        let mut answer = match (Visitors::Browsers.refusal(request.headers(), loopback), request.uri().path()) {
+        let mut answer = match (Audience::Browsers.refusal(request.headers(), loopback), request.uri().path()) {
             (Some(why), _) => text(StatusCode::FORBIDDEN, why),
             _ if request.method() != Method::GET => text(StatusCode::METHOD_NOT_ALLOWED, "only GET"),
             (None, "/") => whole(StatusCode::OK, "text/html; charset=utf-8", self.page()),

@@ -5,7 +5,7 @@
 pub(crate) mod own;
 pub(crate) mod wire;
 
-use crate::http::visitor::Visitors;
+use crate::http::visitor::Audience;
 use crate::http::{self, Answer, HttpServer, READ_MAX, exposition, text, whole};
 use crate::proxy::api::wire::{ApiError, ProxyFields, ToxicFields, parse};
 use crate::proxy::overview;
@@ -82,7 +82,7 @@ impl ControlApi {
 
 async fn answer(shared: &ApiShared, request: Request<Incoming>) -> Answer {
     let number = shared.requests.fetch_add(1, Ordering::Relaxed) + 1;
-    let mut answer = match Visitors::Programs.refusal(request.headers(), shared.loopback) {
+    let mut answer = match Audience::Programs.refusal(request.headers(), shared.loopback) {
         Some(why) => text(StatusCode::FORBIDDEN, why),
         None => timeout(REQUEST_MAX, route(shared, request)).await.unwrap_or_else(|_| text(StatusCode::SERVICE_UNAVAILABLE, "")),
     };
