@@ -11,9 +11,9 @@ pub(crate) struct Exposition(String);
 
 impl Exposition {
     /// Begins a metric, whose samples follow: `of` is its type, `help` one line.
-    pub(crate) fn metric<'a>(&'a mut self, name: &'a str, of: &str, help: &str) -> Samples<'a> {
+    pub(crate) fn metric<'a>(&'a mut self, name: &'a str, of: &str, help: &str) -> MetricSamples<'a> {
         let _ = writeln!(self.0, "# HELP {name} {help}\n# TYPE {name} {of}");
-        Samples { text: &mut self.0, name }
+        MetricSamples { text: &mut self.0, name }
     }
 
     /// All of it.
@@ -24,12 +24,12 @@ impl Exposition {
 
 /// The samples of one metric.
 #[derive(Debug)]
-pub(crate) struct Samples<'a> {
+pub(crate) struct MetricSamples<'a> {
     text: &'a mut String,
     name: &'a str,
 }
 
-impl Samples<'_> {
+impl MetricSamples<'_> {
     /// Adds one.
     pub(crate) fn put(&mut self, labels: &[(&str, &str)], value: impl Display) {
         self.ending("", labels, value);
