@@ -1,8 +1,10 @@
 //! The command line: types and help. Does no work; `cmd` does.
 
 mod newcomers;
+mod watching;
 
 pub use newcomers::{Completions, Doctor, Init, InitQuestion, Man, Schema, SchemaOf, UrlArgs};
+pub use watching::WatchArgs;
 
 use crate::plan::{LoadLimits, Shard};
 use crate::proxy::{ClientKey, Upstream};
@@ -335,6 +337,9 @@ pub struct Run {
     /// Which events to write to events.csv.
     #[arg(long, value_enum, default_value_t, value_name = "WHICH")]
     pub events: Events,
+    /// Watching the run from elsewhere.
+    #[command(flatten)]
+    pub watch: WatchArgs,
     /// Files for CI services.
     #[command(flatten)]
     pub ci: CiRunArgs,

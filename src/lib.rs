@@ -113,7 +113,8 @@ mod metrics;
 #[cfg(feature = "internals")]
 pub mod metrics;
 
-// 5. bytes, frames, and the two sides of a connection; how our own processes talk to each other
+// 5. bytes, frames, and the two sides of a connection; what is served beside them; how our own processes talk to each other
+mod http;
 #[cfg(not(feature = "internals"))]
 mod ipc;
 #[cfg(feature = "internals")]
@@ -206,6 +207,7 @@ pub mod plot;
 mod report;
 #[cfg(feature = "internals")]
 pub mod report;
+mod web;
 
 // what a library user writes
 pub mod api;

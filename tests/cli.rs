@@ -32,6 +32,7 @@ mod shards;
 mod signals;
 mod strangers;
 mod templates;
+mod watched;
 mod ways;
 mod workers;
 

@@ -54,12 +54,25 @@ pub(super) fn run_and_judge(
     show: ShowProgress,
     stop: Stop,
 ) -> anyhow::Result<(Results, Verdict)> {
+    run_and_judge_watched(plan, whom, (folder, warm_up), (show, Publisher::default()), stop)
+}
+
+/// The same, whose snapshots others see, too.
+///
+/// # Errors
+/// It could not begin.
+pub(super) fn run_and_judge_watched(
+    plan: &Arc<Plan>,
+    whom: RunPart,
+    (folder, warm_up): (&Path, Duration),
+    (show, snapshots): (ShowProgress, Publisher),
+    stop: Stop,
+) -> anyhow::Result<(Results, Verdict)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the async runtime")?;
     let by_hand = ByHand::default();
     // Workers would not get them.
     let orders = (whom.division.workers == 1).then(|| by_hand.clone());
     let places = Places { program: engine::this_program(), output: engine::output_file(folder), warm_up, by_hand };
-    let snapshots = Publisher::default();
     let progress = Progress::follow(plan, show, &snapshots, orders);
     let outcome = runtime.block_on(api::measured(plan, whom, (&places, folder), stop.stopped(), snapshots));
     progress.finish();

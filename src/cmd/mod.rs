@@ -33,6 +33,7 @@ mod signals;
 pub mod simulate;
 pub mod validate;
 mod vary;
+mod watch;
 mod witnessed;
 pub mod worker;
 

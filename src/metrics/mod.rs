@@ -37,7 +37,7 @@ pub mod watch;
 
 pub use book::{Results, Status};
 pub use ledger::LedgerError;
-pub use snapshot::{FaultSoFar, Rates, RoundedTimes, Snapshot};
+pub use snapshot::{CohortSoFar, FaultSoFar, Rates, RoundedTimes, Snapshot};
 
 use crate::close::{Cause, Deadline};
 use crate::event::{CLIENTS_MAX, ClientIndex, Event, Outcome};
@@ -330,8 +330,10 @@ impl Recorder {
         self.outages.held_times().for_each(|us| reconnect.add(us, 1));
         let mut all = CohortCounts::default();
         self.books.iter().for_each(|book| all.add(book));
+        let cohort = |(open, book): (&u64, &CohortCounts)| CohortSoFar { open: *open, attempts: book.ledger.attempts.total };
         Snapshot {
             open: self.all_open,
+            cohorts: self.open.iter().zip(&self.books).map(cohort).collect(),
             ready: self.ready,
             disconnected: self.outages.under_way as u64,
             recovered: self.outages.ended() - self.outages.left,

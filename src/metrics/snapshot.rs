@@ -30,6 +30,17 @@ pub struct Snapshot {
     pub reconnect: RoundedTimes,
     /// What each fault of the plan did, in its order.
     pub faults: Vec<FaultSoFar>,
+    /// Each cohort of the plan, in its order.
+    pub cohorts: Vec<CohortSoFar>,
+}
+
+/// How a cohort stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CohortSoFar {
+    /// Open connections.
+    pub open: u64,
+    /// Attempts begun since the start.
+    pub attempts: u64,
 }
 
 /// What a fault did so far.
@@ -111,6 +122,11 @@ impl Snapshot {
             fault.fired = fault.fired.max(more.fired);
             fault.injected += more.injected;
         }
+        self.cohorts.resize(self.cohorts.len().max(other.cohorts.len()), CohortSoFar::default());
+        for (cohort, more) in self.cohorts.iter_mut().zip(&other.cohorts) {
+            cohort.open += more.open;
+            cohort.attempts += more.attempts;
+        }
     }
 
     /// What happened a second since `before`, which was `over` earlier; 0 of no time.
@@ -139,6 +155,7 @@ mod tests {
             open: 1,
             ledger: Ledger { attempts: AttemptCounts { total: attempts, refused: 2, ..AttemptCounts::default() }, ..Ledger::default() },
             sent,
+            cohorts: vec![CohortSoFar { open: 1, attempts }],
             closes: closes.iter().copied().collect(),
             ..Snapshot::default()
         };
@@ -146,6 +163,7 @@ mod tests {
         sum.add(&part(20, 6, &[(1000, 2), (1006, 3)]));
         assert_eq!((sum.open, sum.ledger.attempts.total, sum.failed(), sum.sent), (2, 30, 4, 10));
         assert_eq!(sum.closes, BTreeMap::from([(1000, 3), (1006, 3)]));
+        assert_eq!(sum.cohorts, [CohortSoFar { open: 2, attempts: 30 }]);
         let rates = sum.rates(&part(20, 10, &[]), Duration::from_millis(200));
         assert_eq!((rates.attempts, rates.sent, rates.opened), (50.0, 0.0, 0.0));
         assert_eq!(sum.rates(&sum, Duration::ZERO), Rates::default());

@@ -31,8 +31,14 @@ pub(crate) fn of(loaded: &Loaded) -> Vec<CurveLimit> {
     let cohorts: Vec<String> = summary.cohorts.keys().cloned().collect();
     let faults: Vec<String> = summary.faults.iter().map(|fault| fault.id.clone()).collect();
     let names = Names { cohorts: &cohorts, faults: &faults, ..Names::default() };
-    let limit = |row: &ExpectationRow| {
-        let expectation = Expectation::parse_as(&row.text, names, true).ok()?;
+    let read = |row: &ExpectationRow| Some((Expectation::parse_as(&row.text, names, true).ok()?, row.result.clone()));
+    let read: Vec<_> = summary.verdict.expectations.iter().filter_map(read).collect();
+    of_expectations(read.iter().map(|(expectation, result)| (expectation, result.as_str())), faults.len())
+}
+
+/// The same of expectations and their results.
+pub(crate) fn of_expectations<'a>(expectations: impl Iterator<Item = (&'a Expectation, &'a str)>, faults: usize) -> Vec<CurveLimit> {
+    let limit = |(expectation, result): (&Expectation, &str)| {
         let (what, share) = match expectation.stat {
             Stat::Percentile(percentile) => (percentile.to_string(), percentile.quantile()),
             Stat::Max => ("max".to_owned(), 1.0),
@@ -40,14 +46,14 @@ pub(crate) fn of(loaded: &Loaded) -> Vec<CurveLimit> {
             _ => return None,
         };
         let labels = &expectation.labels;
-        let whole = labels.from.is_none() && labels.to.is_none() && (labels.fault.is_none() || faults.len() == 1);
+        let whole = labels.from.is_none() && labels.to.is_none() && (labels.fault.is_none() || faults == 1);
         let Limit::Micros(us) = expectation.limit else { return None };
         let of = labels.cohort.as_ref().map_or_else(String::new, |cohort| format!("{cohort} "));
         let label = format!("{of}{what} {} {}", expectation.op.symbol(), number::time(us as u64));
-        let cohort = labels.cohort.clone();
-        (whole && expectation.metric == Metric::ReconnectTime).then(|| CurveLimit { label, cohort, us, share, result: row.result.clone() })
+        let (cohort, result) = (labels.cohort.clone(), result.to_owned());
+        (whole && expectation.metric == Metric::ReconnectTime).then_some(CurveLimit { label, cohort, us, share, result })
     };
-    summary.verdict.expectations.iter().filter_map(limit).take(LIMITS_MAX).collect()
+    expectations.filter_map(limit).take(LIMITS_MAX).collect()
 }
 
 /// Draws one: it ends at its share of outages, `at` px, and its label stands over it.

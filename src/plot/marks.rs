@@ -49,13 +49,19 @@ fn faults(loaded: &Loaded) -> Vec<Mark> {
     };
     let marks = loaded.summary.faults.iter().filter_map(|fault| {
         let from_us = fault.at_ms? * 1000;
-        let times = if fault.fired > 1 { format!(" × {}", number::count(fault.fired)) } else { String::new() };
-        let at = if loaded.summary.faults.len() > TIMES_MAX { String::new() } else { format!(" at {}", number::time(from_us)) };
-        let name = format!("{}{times}", fault.id);
         let until_us = fault.until_ms.map(|until| until * 1000).filter(|until| *until > from_us);
-        Some(Mark { from_us, until_us, label: format!("{name}{at}"), name, down: false, again_us: fired(&fault.id) })
+        Some(Mark::of_fault((&fault.id, fault.fired), (from_us, until_us), fired(&fault.id), loaded.summary.faults.len()))
     });
     marks.collect()
+}
+
+impl Mark {
+    /// Of a fault, one of `of`, with how often it fired.
+    pub(crate) fn of_fault((id, fired): (&str, u64), (from_us, until_us): (u64, Option<u64>), again_us: Vec<u64>, of: usize) -> Mark {
+        let times = if fired > 1 { format!(" × {}", number::count(fired)) } else { String::new() };
+        let at = if of > TIMES_MAX { String::new() } else { format!(" at {}", number::time(from_us)) };
+        Mark { from_us, until_us, label: format!("{id}{times}{at}"), name: format!("{id}{times}"), down: false, again_us }
+    }
 }
 
 /// From `down` (or `exited`) to `listening` of each instance; overlapping times of several instances are one band each.

@@ -38,7 +38,7 @@ pub use crate::results::read::Loaded;
 use std::path::{Path, PathBuf};
 
 pub(crate) use endings::{EndingLine, Matrix, NO_RECORD, matrix, meanings as endings_meanings};
-pub(crate) use limits::{CurveLimit, of as limits_of};
+pub(crate) use limits::{CurveLimit, of as limits_of, of_expectations as limits_of_expectations};
 pub(crate) use marks::{Mark, of as marks_of};
 pub(crate) use reconnect::outage;
 pub(crate) use sheet::interval_ms;

@@ -3,8 +3,10 @@
 //! Nobody who reads can slow the traffic down. The stream keeps the last events (`KEPT`); a reader that has fallen further behind loses those
 //! in between, and is told how many. Without a reader nothing is written.
 
+use crate::http::body::EventSource;
+use crate::http::event as message;
 use crate::proxy::event::ProxyEvent;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::broadcast::{self, error::RecvError};
@@ -45,7 +47,7 @@ impl EventFeed {
             let at_ms = u64::try_from(self.begun.elapsed().as_millis()).unwrap_or(u64::MAX);
             data["at_ms"] = at_ms.into();
             // A reader that has gone in this moment misses nothing.
-            let _ = self.events.send(message(Some(number), name, &data));
+            let _ = self.events.send(message(Some(number), name, &data.to_string()));
         }
     }
 
@@ -57,12 +59,12 @@ impl EventFeed {
     }
 }
 
-impl FeedReader {
-    /// The next event, or how many were lost, as a server-sent event; `None`: there will be no more.
-    pub(crate) async fn next(&mut self) -> Option<Arc<str>> {
+impl EventSource for FeedReader {
+    /// How many were lost is an event, too.
+    async fn next(&mut self) -> Option<Arc<str>> {
         match self.events.recv().await {
             Ok(event) => Some(event),
-            Err(RecvError::Lagged(missed)) => Some(message(None, "missed", &json!({ "missed": missed }))),
+            Err(RecvError::Lagged(missed)) => Some(message(None, "missed", &json!({ "missed": missed }).to_string())),
             Err(RecvError::Closed) => None,
         }
     }
@@ -72,12 +74,6 @@ impl Drop for FeedReader {
     fn drop(&mut self) {
         self.feed.readers.fetch_sub(1, Ordering::Relaxed);
     }
-}
-
-/// A server-sent event (WHATWG HTML §9.2.6). JSON has no line breaks of its own.
-fn message(number: Option<u64>, name: &str, data: &Value) -> Arc<str> {
-    let id = number.map_or(String::new(), |number| format!("id: {number}\n"));
-    format!("{id}event: {name}\ndata: {data}\n\n").into()
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! All proxies at a look: the live summary, and metrics for Prometheus.
 
+use crate::http::exposition::Exposition;
 use crate::proxy::account::{frames_json, opcode_name};
 use crate::proxy::listener::ListenerTotals;
 use crate::proxy::witnesses::ProxyEvents;
 use serde_json::{Value, json};
-use std::fmt::{Display, Write};
 
 /// Directions as Toxiproxy names them: from the client, from the upstream.
 const DIRECTIONS: [&str; 2] = ["upstream", "downstream"];
@@ -28,66 +28,44 @@ pub(crate) fn summary(proxies: &[ProxyTotals], events: &ProxyEvents) -> Value {
     json
 }
 
-/// All that was counted, as Prometheus reads it: <https://prometheus.io/docs/instrumenting/exposition_formats/>.
+/// All that was counted, for Prometheus.
 pub(crate) fn metrics(proxies: &[ProxyTotals], events: &ProxyEvents) -> String {
-    let mut text = String::new();
+    let mut text = Exposition::default();
     for (what, help, of) in [
         ("received", "bytes that a direction received", (|of| of.received) as fn(&ListenerTotals) -> [u64; 2]),
         ("sent", "bytes that a direction passed on", |of| of.passed_on),
     ] {
-        let metric = head(&mut text, &format!("toxiproxy_proxy_{what}_bytes_total"), help, "counter");
+        let name = format!("toxiproxy_proxy_{what}_bytes_total");
+        let mut metric = text.metric(&name, "counter", help);
         for proxy in proxies {
             for (direction, count) in DIRECTIONS.iter().zip(of(&proxy.totals)) {
                 let labels =
                     [("direction", *direction), ("listener", proxy.listen.as_str()), ("proxy", &proxy.name), ("upstream", &proxy.upstream)];
-                line(&mut text, &metric, &labels, count);
+                metric.put(&labels, count);
             }
         }
     }
-    let metric = head(&mut text, "closestorm_proxy_frames_total", "WebSocket frames that a direction received", "counter");
+    let mut metric = text.metric("closestorm_proxy_frames_total", "counter", "WebSocket frames that a direction received");
     for proxy in proxies {
         for (direction, frames) in DIRECTIONS.iter().zip(&proxy.totals.frames) {
             for (opcode, count) in frames.iter().enumerate().filter(|(_, count)| **count > 0) {
-                line(&mut text, &metric, &[("direction", direction), ("opcode", &opcode_name(opcode)), ("proxy", &proxy.name)], count);
+                metric.put(&[("direction", direction), ("opcode", &opcode_name(opcode)), ("proxy", &proxy.name)], count);
             }
         }
     }
     events.counts(|counts| {
-        let metric = head(&mut text, "closestorm_proxy_connections_total", "connections that were accepted", "counter");
-        line(&mut text, &metric, &[], counts.accepted);
-        let metric = head(&mut text, "closestorm_proxy_connections_open", "connections that are open", "gauge");
-        line(&mut text, &metric, &[], counts.accepted.saturating_sub(counts.ended));
-        let metric = head(&mut text, "closestorm_proxy_handshakes_total", "opening handshakes by the status of their answer", "counter");
-        for (status, count) in &counts.answers {
-            line(&mut text, &metric, &[("status", &status.to_string())], count);
-        }
-        let metric = head(&mut text, "closestorm_proxy_endings_total", "connections by who ended them first, and how", "counter");
-        for ((by, how), count) in &counts.endings {
-            line(&mut text, &metric, &[("by", &by.to_string()), ("how", how)], count);
-        }
+        text.metric("closestorm_proxy_connections_total", "counter", "connections that were accepted").put(&[], counts.accepted);
+        let open = counts.accepted.saturating_sub(counts.ended);
+        text.metric("closestorm_proxy_connections_open", "gauge", "connections that are open").put(&[], open);
+        let mut metric = text.metric("closestorm_proxy_handshakes_total", "counter", "opening handshakes by the status of their answer");
+        counts.answers.iter().for_each(|(status, count)| metric.put(&[("status", &status.to_string())], count));
+        let mut metric = text.metric("closestorm_proxy_endings_total", "counter", "connections by who ended them first, and how");
+        counts.endings.iter().for_each(|((by, how), count)| metric.put(&[("by", &by.to_string()), ("how", how)], count));
         let help = "connections by the code of the first Close frame from the client and from the server";
-        let metric = head(&mut text, "closestorm_proxy_closes_total", help, "counter");
+        let mut metric = text.metric("closestorm_proxy_closes_total", "counter", help);
         for (from, codes) in ["client", "server"].iter().zip(&counts.closes) {
-            for (code, count) in codes {
-                line(&mut text, &metric, &[("from", from), ("code", &code.to_string())], count);
-            }
+            codes.iter().for_each(|(code, count)| metric.put(&[("from", from), ("code", &code.to_string())], count));
         }
     });
-    text
-}
-
-fn head(text: &mut String, metric: &str, help: &str, of: &str) -> String {
-    let _ = writeln!(text, "# HELP {metric} {help}\n# TYPE {metric} {of}");
-    metric.to_owned()
-}
-
-fn line(text: &mut String, metric: &str, labels: &[(&str, &str)], count: impl Display) {
-    let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}=\"{}\"", label(value))).collect();
-    let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-    let _ = writeln!(text, "{metric}{labels} {count}");
-}
-
-/// A value of a label.
-fn label(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    text.into_text()
 }

@@ -17,6 +17,10 @@ const ENDINGS_MAX: usize = 40;
 
 /// Heads the section on outages.
 pub(super) const RECONNECT: &str = "Time to reconnect";
+/// Heads the section with the timeline.
+pub(super) const WHAT_HAPPENED: &str = "What happened";
+/// Heads the section on faults.
+pub(super) const FAULTS: &str = "Faults";
 
 /// The title of a report.
 pub(super) fn title(summary: &Summary) -> String {
@@ -29,11 +33,11 @@ pub(super) fn blocks(loaded: &Loaded) -> Vec<Block> {
     let mut blocks = verdict(summary);
     blocks.push(Block::Figures(figures(summary)));
     blocks.push(target(summary));
-    blocks.extend([heading("What happened"), Block::Chart("timeline"), Block::Table(ledger(summary))]);
+    blocks.extend([heading(WHAT_HAPPENED), Block::Chart("timeline"), Block::Table(ledger(summary))]);
     blocks.extend(turned_away(summary));
     blocks.push(Block::Chart("attempts"));
     if !summary.faults.is_empty() {
-        blocks.extend([heading("Faults"), Block::Table(faults(summary))]);
+        blocks.extend([heading(FAULTS), Block::Table(faults(summary))]);
     }
     blocks.push(heading(RECONNECT));
     if summary.reconnect.unseen {

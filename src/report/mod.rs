@@ -1,6 +1,6 @@
 //! What a person reads: `report.md`, `report.html` and the summary on the terminal. From results only; decides nothing.
 //!
-//! `content` says what stands in a report, once, as the blocks of `document`; `markdown`, `html` and, of a run, `page` write them. `terminal` is
+//! `content` says what stands in a report, once, as the blocks of `document`; `markdown`, `html` and, of a run, `page` write them, that of a run under way, too. `terminal` is
 //! shorter and writes itself. Each says by which command the run is made again.
 
 pub mod capacity;
@@ -24,5 +24,6 @@ pub(crate) use lines::{shortened, wrapped};
 pub use markdown::markdown;
 pub use next::where_next;
 pub use page::html;
+pub(crate) use page::live::LiveRun;
 pub use runs::spread;
 pub use terminal::{judgement, terminal};

@@ -5,6 +5,7 @@
 
 mod causes;
 mod data;
+pub(super) mod live;
 
 use super::content;
 use super::document::Block;
@@ -42,21 +43,25 @@ pub fn html(loaded: &Loaded, charts: &[ChartSvg]) -> String {
 
 fn page(loaded: &Loaded, data: &str, charts: &[ChartSvg]) -> String {
     let title = escape(&content::title(&loaded.summary));
-    let style = STYLES.concat() + &dark_charts();
-    let script = SCRIPTS.join("\n");
     let blocks = blocks(loaded);
     let begin = blocks.iter().position(|block| matches!(block, Block::Heading(_))).unwrap_or(blocks.len());
     let [opening, sections] = [&blocks[..begin], &blocks[begin..]]
         .map(|blocks| blocks.iter().map(|block| body(block, loaded, charts) + "\n").collect::<String>());
+    let main = format!("<h1>{title}</h1>\n{opening}{}{sections}{}", contents(&blocks), scenario(&loaded.scenario));
+    document(&title, &main, data, "")
+}
+
+/// The frame of a page around its `main` part; the policy of the page allows `more` than its own style and script.
+fn document(title: &str, main: &str, data: &str, more: &str) -> String {
+    let style = STYLES.concat() + &dark_charts();
+    let script = SCRIPTS.join("\n");
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{}\">\n\
+         <meta http-equiv=\"Content-Security-Policy\" content=\"{}{more}\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n<meta name=\"color-scheme\" content=\"light dark\">\n\
-         <title>{title} – closestorm</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n<h1>{title}</h1>\n{opening}{}{sections}{}</main>\n\
+         <title>{title} – closestorm</title>\n<style>{style}</style>\n</head>\n<body>\n<main>\n{main}</main>\n\
          <script type=\"application/json\" id=\"data\">{data}</script>\n<script>{script}</script>\n</body>\n</html>\n",
         policy(&style, &script),
-        contents(&blocks),
-        scenario(&loaded.scenario),
     )
 }
 

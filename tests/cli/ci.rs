@@ -12,12 +12,12 @@ fn failing() -> String {
     SHORT.replace("p50 < 20s", "p50 < 1ms")
 }
 
-fn home(path: &str) -> PathBuf {
+pub(super) fn home(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
 /// The Python with the readers, which scripts/test installs; `None`, said past the test harness, where there is to be no Python.
-fn python(test: &str) -> Option<PathBuf> {
+pub(super) fn python(test: &str) -> Option<PathBuf> {
     if std::env::var_os("CLOSESTORM_NO_PYTHON").is_some_and(|value| !value.is_empty()) {
         assert!(std::env::var_os("CI").is_none_or(|ci| ci.is_empty()), "in CI nothing is left out");
         eprintln!("LEFT OUT: {test}");

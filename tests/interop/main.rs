@@ -21,6 +21,7 @@ mod embedded;
 mod fidelity;
 mod from_tests;
 mod learn;
+mod live_page;
 mod node_server;
 mod oracle;
 mod overlap;

@@ -3,6 +3,7 @@
 //   node browser.js given PORT       the given page against `closestorm serve`: what its handlers report for each path
 //   node browser.js console PORT DIR the console of GET /: what it shows, screenshots into DIR
 //   node browser.js report 0 DIR     the page of a run, on stdin {"file"}: see report_page.js
+//   node browser.js live 0 DIR       the page of a run under way, on stdin {"url", "ms"}: see live_page.js
 //   node browser.js ways PORT        JSON lines on stdin: {"id", "url", "opens", "close", "ms"}; what the browser tells of each URL in that
 //                                  time, from its opening on, where it opens
 //
@@ -280,6 +281,7 @@ async function ways(browser) {
         if (what === 'given') await given(browser);
         else if (what === 'console') await consoleOf(browser);
         else if (what === 'report') await require('./report_page.js')(browser, folder, say);
+        else if (what === 'live') await require('./live_page.js')(browser, folder, say);
         else await ways(browser);
     } finally {
         await browser.end();

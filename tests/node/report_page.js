@@ -3,6 +3,29 @@
 const fs = require('node:fs');
 const path = require('node:path');
 
+// What a page with a report shows.
+const shown = async (page) => ({
+    lead: await page.evaluate('document.querySelector(".lead").textContent'),
+    images: await page.evaluate('document.images.length'),
+    alive: await page.evaluate('[...document.querySelectorAll("figure.alive")].map((one) => one.dataset.chart)'),
+    figures: await page.evaluate('Object.fromEntries([...document.querySelectorAll(".figures div")].map((one) => [one.querySelector("dt").textContent, one.querySelector("dd").textContent]))'),
+    matrix: await page.evaluate(`(() => {
+        const heads = [...document.querySelectorAll('.matrix thead tr:last-child th')].slice(2).map((head) => head.textContent);
+        const rows = [...document.querySelectorAll('.matrix tbody tr')].map((row) => [...row.querySelectorAll('td')].slice(1).map((cell) => cell.textContent));
+        const split = [...document.querySelectorAll('.matrix thead tr:first-child th')][0].colSpan;
+        const sum = (n) => rows.reduce((all, row) => all + Number(row[n].replaceAll(',', '') || 0), 0);
+        return heads.slice(0, split).map((head, n) => [head, sum(n)]);
+    })()`),
+    // What the charts are drawn from.
+    drawn: await page.evaluate(`(() => {
+        const data = JSON.parse(document.getElementById('data').textContent);
+        const sum = (list) => list.reduce((a, b) => a + b, 0);
+        const codes = data.closes.codes.map((code, n) => [code, sum(data.closes.cells.filter((cell) => cell[2] === n).map((cell) => cell[3]))]);
+        return { attempts: sum(data.cohorts.map((cohort) => sum(cohort.attempts))), open: sum(data.cohorts.map((cohort) => cohort.open[cohort.open.length - 1])),
+            codes, outages: data.curves[0].outages, back: data.curves[0].back, p50_us: timeOf(data.curves[0], 0.5), p99_us: timeOf(data.curves[0], 0.99) };
+    })()`),
+});
+
 // On stdin: {"file"}; screenshots into `folder`.
 module.exports = async function reportPage(browser, folder, say) {
     const { file } = JSON.parse(fs.readFileSync(0, 'utf8'));
@@ -31,27 +54,7 @@ module.exports = async function reportPage(browser, folder, say) {
     await size(1100);
     await page.send('Page.navigate', { url: 'file://' + file });
     await page.until('document.readyState === "complete" && document.querySelectorAll("figure.alive .u-wrap").length > 0');
-    say({
-        lead: await page.evaluate('document.querySelector(".lead").textContent'),
-        images: await page.evaluate('document.images.length'),
-        alive: await page.evaluate('[...document.querySelectorAll("figure.alive")].map((one) => one.dataset.chart)'),
-        figures: await page.evaluate('Object.fromEntries([...document.querySelectorAll(".figures div")].map((one) => [one.querySelector("dt").textContent, one.querySelector("dd").textContent]))'),
-        matrix: await page.evaluate(`(() => {
-            const heads = [...document.querySelectorAll('.matrix thead tr:last-child th')].slice(2).map((head) => head.textContent);
-            const rows = [...document.querySelectorAll('.matrix tbody tr')].map((row) => [...row.querySelectorAll('td')].slice(1).map((cell) => cell.textContent));
-            const split = [...document.querySelectorAll('.matrix thead tr:first-child th')][0].colSpan;
-            const sum = (n) => rows.reduce((all, row) => all + Number(row[n].replaceAll(',', '') || 0), 0);
-            return heads.slice(0, split).map((head, n) => [head, sum(n)]);
-        })()`),
-        // What the charts are drawn from.
-        drawn: await page.evaluate(`(() => {
-            const data = JSON.parse(document.getElementById('data').textContent);
-            const sum = (list) => list.reduce((a, b) => a + b, 0);
-            const codes = data.closes.codes.map((code, n) => [code, sum(data.closes.cells.filter((cell) => cell[2] === n).map((cell) => cell[3]))]);
-            return { attempts: sum(data.cohorts.map((cohort) => sum(cohort.attempts))), open: sum(data.cohorts.map((cohort) => cohort.open[cohort.open.length - 1])),
-                codes, outages: data.curves[0].outages, back: data.curves[0].back, p50_us: timeOf(data.curves[0], 0.5), p99_us: timeOf(data.curves[0], 0.99) };
-        })()`),
-    });
+    say(await shown(page));
     // By keyboard: read off, zoom, and back.
     const reach = () => page.evaluate('groups.get("time").map((u) => Math.round(u.scales.x.max - u.scales.x.min))');
     const before = await reach();
@@ -87,3 +90,4 @@ module.exports = async function reportPage(browser, folder, say) {
     await page.send('Emulation.setScriptExecutionDisabled', { value: false });
     say({ plain: await page.evaluate('({ drawn: [...document.querySelectorAll("figure svg")].filter((one) => one.getBoundingClientRect().width > 0).length, alive: document.querySelectorAll("figure.alive").length, tables: document.querySelectorAll("table").length })') });
 };
+module.exports.shown = shown;

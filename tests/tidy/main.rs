@@ -23,6 +23,8 @@ const ORDER: &[&str] = &[
     "metrics",
     // bytes, frames, and both sides of a connection
     "transport", "ws",
+    // what is served beside them
+    "http",
     // how our own processes talk to each other
     "ipc",
     // a plan on sockets or in memory, and in virtual time
@@ -30,15 +32,17 @@ const ORDER: &[&str] = &[
     // evidence, from files
     "output", "results", "verdict", "compare", "calibrate", "fidelity",
     // presentation
-    "plot", "report",
+    "plot", "report", "web",
     // the library
     "api",
 ];
 /// These may use all.
 const PROGRAM: [&str; 5] = ["cli", "cmd", "main", "lib", "crate"];
 /// Have sockets, tasks and a clock; the others have none.
-const WORLDS: [&str; 14] =
-    ["snapshots", "recorder", "witness", "transport", "ws", "ipc", "server", "serve", "proxy", "sut", "learn", "load", "run", "cluster"];
+#[rustfmt::skip]
+const WORLDS: [&str; 16] = [
+    "snapshots", "recorder", "witness", "transport", "ws", "http", "ipc", "server", "serve", "proxy", "sut", "learn", "load", "run", "cluster", "web",
+];
 
 #[test]
 fn a_module_uses_only_those_before_it() {

@@ -2,10 +2,11 @@
 
 use super::super::ci;
 use super::super::console;
-use super::super::execute::{check_programs, check_remote_limits, print_result, print_summary, run_and_judge, was_stopped};
+use super::super::execute::{check_programs, check_remote_limits, print_result, print_summary, run_and_judge_watched, was_stopped};
 use super::super::exit;
 use super::super::progress::ShowProgress;
 use super::super::signals::Stop;
+use super::super::watch;
 use crate::api::{Error, RunPart, divide, save};
 use crate::cli::{Events, Run};
 use crate::metrics::{Results, Status};
@@ -18,6 +19,7 @@ use crate::results::shard::Header;
 use crate::results::summary::summarise;
 use crate::results::{self, manifest};
 use crate::run::RunStart;
+use crate::snapshots::Publisher;
 use crate::transport::clock::monotonic_ns;
 use crate::verdict::{Outcome, exit_code};
 use anyhow::Context;
@@ -55,12 +57,17 @@ pub(super) fn run_once(args: &Run, mut plan: Plan, out: Option<&Path>, stop: &St
     let (shard, start) = part(&plan, args)?;
     let (mut plan, division) = divide(plan, shard, args.workers, args.memory)?;
     plan.all_events = args.events == Events::Full;
+    // Before a folder is made: a port that is taken ends it here.
+    let web = watch::bind(&args.watch, args.output.quiet)?;
     let manifest = manifest::of(console::command_line(), &plan);
     let default = || manifest::default_folder(&plan.name, &manifest);
     let folder = console::noted(Folder::open(out, args.output.force, default)?);
     let plan = Arc::new(plan);
     let whom = RunPart { shard, division, start };
-    let (results, verdict) = match run_and_judge(&plan, whom, folder.path(), Duration::ZERO, show(args), stop.clone()) {
+    let snapshots = Publisher::default();
+    let served = web.map(|web| web.serve(&plan, snapshots.subscribe()));
+    let place = (folder.path(), Duration::ZERO);
+    let (results, verdict) = match run_and_judge_watched(&plan, whom, place, (show(args), snapshots), stop.clone()) {
         Ok(measured) => measured,
         Err(error) => {
             // Nothing was measured; what the target printed is in the message.
@@ -91,6 +98,9 @@ pub(super) fn run_once(args: &Run, mut plan: Plan, out: Option<&Path>, stop: &St
         keep_books(&folder, whom, results.clone(), &plan, &manifest, args)?;
     }
     let dir = folder.finish()?;
+    if let Some(served) = served {
+        served.finish(watch::report(&dir));
+    }
     if args.output.format.is_told(args.output.quiet) {
         print_result(&summary, args.output.format, &dir)?;
     }

@@ -1,52 +1,34 @@
 //! The control API: the routes of Toxiproxy 2.12 and, below `/v1/`, our own; over HTTP/1.1.
 //!
-//! Who may ask is decided before anything is read: no browser, and while the API listens on loopback nobody who was led here by a foreign
-//! name. Heads, bodies, times and connections have limits.
+//! Who may ask is decided before anything is read: programs, no browser. Bodies have limits, and `http` has those of connections.
 
-mod body;
 pub(crate) mod own;
 pub(crate) mod wire;
 
-use crate::proxy::api::body::ApiBody;
+use crate::http::visitor::Audience;
+use crate::http::{self, Answer, HttpServer, READ_MAX, exposition, text, whole};
 use crate::proxy::api::wire::{ApiError, ProxyFields, ToxicFields, parse};
 use crate::proxy::overview;
 use crate::proxy::proxies::Proxies;
 use crate::text::percent_decoded;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HOST, HeaderMap, HeaderValue, ORIGIN, USER_AGENT};
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::header::{ALLOW, HeaderValue};
+use hyper::{Method, Request, StatusCode};
 use serde_json::{Value, json};
-use std::convert::Infallible;
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 /// Version of Toxiproxy whose API this is. Clients compare it: Ruby's must be able to read it.
 pub(crate) const TOXIPROXY_VERSION: &str = "2.12.0";
-/// Longest head of a request, bytes.
-const HEAD_MAX: usize = 16 << 10;
 /// Longest body of a request, bytes.
 const BODY_MAX: usize = 1 << 20;
-/// A head, and then a body, must come within this time.
-const READ_MAX: Duration = Duration::from_secs(15);
 /// A request takes no longer than this, as in Toxiproxy.
 const REQUEST_MAX: Duration = Duration::from_secs(25);
-/// Connections at the same time.
-const CONNECTIONS_MAX: usize = 256;
-/// Bytes of answers that the kernel keeps for a client that does not read them (it takes twice as many).
-const SEND_BUFFER: usize = 64 << 10;
-/// Without a file descriptor the next connection is taken so much later.
-const NO_FILES: Duration = Duration::from_millis(100);
-
 /// What `/metrics` shows; nothing: there is no such page.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ApiMetrics {
@@ -59,8 +41,7 @@ pub struct ApiMetrics {
 /// The control API.
 #[derive(Debug)]
 pub struct ControlApi {
-    listener: TcpListener,
-    address: SocketAddr,
+    server: HttpServer,
     shared: Arc<ApiShared>,
 }
 
@@ -72,83 +53,43 @@ struct ApiShared {
     requests: AtomicU64,
 }
 
-type Answer = Response<ApiBody>;
-
 impl ControlApi {
     /// Binds the address.
     ///
     /// # Errors
     /// What the kernel says.
     pub async fn bind(address: &str, proxies: Arc<Proxies>, metrics: ApiMetrics) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
-        let address = listener.local_addr()?;
-        let shared = ApiShared { proxies, metrics, loopback: address.ip().is_loopback(), requests: AtomicU64::new(0) };
-        Ok(ControlApi { listener, address, shared: Arc::new(shared) })
+        let server = HttpServer::bind(address).await?;
+        let shared = ApiShared { proxies, metrics, loopback: server.address().ip().is_loopback(), requests: AtomicU64::new(0) };
+        Ok(ControlApi { server, shared: Arc::new(shared) })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     /// Answers until it is dropped.
     pub async fn serve(self) {
-        let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-        loop {
-            // The semaphore is never closed.
-            let Ok(place) = places.clone().acquire_owned().await else { return };
-            let Ok((stream, _)) = self.listener.accept().await else {
-                sleep(NO_FILES).await;
-                continue;
-            };
-            // Events are small and come one by one; of those that nobody reads the kernel would keep megabytes. Fails only where the client is gone.
-            let _ = stream.set_nodelay(true);
-            let _ = socket2::SockRef::from(&stream).set_send_buffer_size(SEND_BUFFER);
-            let shared = self.shared.clone();
-            tokio::spawn(async move {
-                let service = service_fn(|request| answer(&shared, request));
-                let mut server = http1::Builder::new();
-                server.timer(TokioTimer::new()).header_read_timeout(READ_MAX).half_close(true).max_buf_size(HEAD_MAX).max_headers(64);
-                // A client that does not speak HTTP, or is gone, gets no answer.
-                let _ = server.serve_connection(TokioIo::new(stream), service).await;
-                drop(place);
-            });
-        }
+        let shared = self.shared;
+        let answer = move |request| {
+            let shared = shared.clone();
+            async move { answer(&shared, request).await }
+        };
+        self.server.serve(answer, std::future::pending(), Duration::ZERO).await;
     }
 }
 
-async fn answer(shared: &ApiShared, request: Request<Incoming>) -> Result<Answer, Infallible> {
+async fn answer(shared: &ApiShared, request: Request<Incoming>) -> Answer {
     let number = shared.requests.fetch_add(1, Ordering::Relaxed) + 1;
-    let mut answer = match refusal(request.headers(), shared.loopback) {
+    let mut answer = match Audience::Programs.refusal(request.headers(), shared.loopback) {
         Some(why) => text(StatusCode::FORBIDDEN, why),
         None => timeout(REQUEST_MAX, route(shared, request)).await.unwrap_or_else(|_| text(StatusCode::SERVICE_UNAVAILABLE, "")),
     };
     if let Ok(id) = HeaderValue::from_str(&format!("{number:020x}")) {
         answer.headers_mut().insert("x-toxiproxy-request-id", id);
     }
-    Ok(answer)
-}
-
-/// Why a request is not answered: it comes from a web page.
-fn refusal(headers: &HeaderMap, loopback: bool) -> Option<&'static str> {
-    if headers.get(USER_AGENT).is_some_and(|agent| agent.as_bytes().starts_with(b"Mozilla/")) {
-        return Some("User agent not allowed");
-    }
-    if headers.contains_key(ORIGIN) {
-        return Some("requests from web pages (Origin) are not allowed");
-    }
-    let foreign = headers.get_all(HOST).iter().any(|host| !host.to_str().is_ok_and(is_here));
-    (loopback && foreign).then_some("the Host is not this machine's loopback")
-}
-
-/// Whether a `Host` names loopback: a page that has a name of its own resolved to loopback (DNS rebinding) asks for that name.
-fn is_here(host: &str) -> bool {
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !host.ends_with(']') => name,
-        _ => host,
-    };
-    let name = name.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
-    name == "localhost" || name.ends_with(".localhost") || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    answer
 }
 
 async fn route(shared: &ApiShared, request: Request<Incoming>) -> Answer {
@@ -281,9 +222,8 @@ fn populated((made, error): (Vec<Value>, Option<ApiError>)) -> Answer {
 
 fn version() -> Answer {
     let server = format!("closestorm {}", env!("CARGO_PKG_VERSION"));
-    let mut answer = json_answer(StatusCode::OK, format!("{{\"version\": \"{TOXIPROXY_VERSION}\", \"server\": \"{server}\"}}\n"));
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=utf-8"));
-    answer
+    let version = format!("{{\"version\": \"{TOXIPROXY_VERSION}\", \"server\": \"{server}\"}}\n");
+    whole(StatusCode::OK, "application/json;charset=utf-8", version)
 }
 
 async fn metrics(shared: &ApiShared) -> Answer {
@@ -298,66 +238,21 @@ async fn metrics(shared: &ApiShared) -> Answer {
             format!("# TYPE process_resident_memory_bytes gauge\nprocess_resident_memory_bytes {}\n", kib * 1024)
         });
     }
-    let mut answer = text(StatusCode::OK, "");
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"));
-    *answer.body_mut() = body.into();
-    answer
+    whole(StatusCode::OK, exposition::TYPE, body)
 }
 
 /// What happens from now on, as server-sent events.
 fn events(proxies: &Proxies) -> Result<Answer, ApiError> {
     let reader = proxies.events().feed().read().ok_or_else(|| ApiError::new(429, "there are too many readers of events already"))?;
-    let mut answer = Response::new(ApiBody::events(reader));
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
-    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(answer)
+    Ok(http::events(reader))
 }
 
 fn json_answer(status: StatusCode, body: String) -> Answer {
-    let mut answer = Response::new(ApiBody::from(body));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer
+    whole(status, "application/json", body)
 }
 
 fn nothing() -> Answer {
-    let mut answer = Response::new(ApiBody::from(String::new()));
+    let mut answer = hyper::Response::new(String::new().into());
     *answer.status_mut() = StatusCode::NO_CONTENT;
     answer
-}
-
-fn text(status: StatusCode, line: &str) -> Answer {
-    let line = if line.is_empty() { String::new() } else { format!("{line}\n") };
-    let mut answer = Response::new(ApiBody::from(line));
-    *answer.status_mut() = status;
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
-    answer
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn web_pages_are_refused_and_programs_are_not() {
-        let headers = |fields: &[(&'static str, &'static str)]| -> HeaderMap {
-            let header = |text: &str| text.parse::<hyper::header::HeaderName>().expect("a name");
-            fields.iter().map(|(name, value)| (header(name), HeaderValue::from_static(value))).collect()
-        };
-        for (fields, loopback, refused) in [
-            (&[("host", "localhost:8474")][..], true, false),
-            (&[("host", "127.0.0.1")], true, false),
-            (&[("host", "[::1]:8474"), ("user-agent", "toxiproxy-cli")], true, false),
-            (&[], true, false),
-            (&[("host", "toxiproxy:8474")], false, false),
-            (&[("host", "toxiproxy:8474")], true, true),
-            (&[("host", "127.0.0.1.example.org")], true, true),
-            (&[("host", "localhost:8474@example.org")], true, true),
-            (&[("host", "localhost"), ("origin", "null")], true, true),
-            (&[("host", "h"), ("origin", "http://h")], false, true),
-            (&[("host", "localhost"), ("user-agent", "Mozilla/5.0")], true, true),
-        ] {
-            assert_eq!(refusal(&headers(fields), loopback).is_some(), refused, "{fields:?}");
-        }
-    }
 }

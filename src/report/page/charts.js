@@ -53,8 +53,9 @@ function percent(share) {
 }
 const offset = (ms) => time(ms * 1000);
 
-// What draws a figure again when the colours change.
+// What draws a figure again when the colours change, and what follows when the data of a run under way has changed.
 const shownAgain = [];
+const refreshed = [];
 // All charts that are shown.
 const shown = new Set();
 
@@ -77,7 +78,7 @@ function unitFor(ms) {
 const xAxis = (format, more = {}) => axis({ values: (u, splits) => splits.map(format), space: 64, size: 28, ...more });
 
 // Bands and lines of faults; `named`: with their names, or numbers where there is no room.
-function marksPlugin(marks, named) {
+function marksPlugin(data, named) {
     const behind = (u) => {
         const { ctx, bbox } = u;
         ctx.save();
@@ -86,7 +87,7 @@ function marksPlugin(marks, named) {
         ctx.clip();
         for (const down of [false, true]) {
             ctx.fillStyle = css(down ? 'down' : 'band');
-            for (const mark of marks.filter((one) => one.down === down && one.until_ms !== null)) {
+            for (const mark of data.marks.filter((one) => one.down === down && one.until_ms !== null)) {
                 const [from, to] = [u.valToPos(mark.from_ms, 'x', true), u.valToPos(mark.until_ms, 'x', true)];
                 ctx.fillRect(from, bbox.top, Math.max(to - from, 2), bbox.height);
             }
@@ -96,7 +97,7 @@ function marksPlugin(marks, named) {
     const before = (u) => {
         const { ctx, bbox } = u;
         const ratio = devicePixelRatio;
-        const faults = marks.map((mark, n) => ({ ...mark, n })).filter((mark) => !mark.down);
+        const faults = data.marks.filter((mark) => !mark.down);
         const at = (mark) => u.valToPos(mark.from_ms, 'x', true);
         const visible = faults.filter((mark) => at(mark) >= bbox.left - 1 && at(mark) <= bbox.left + bbox.width + 1);
         ctx.save();
@@ -163,8 +164,11 @@ function zoom(group, from, to) {
     for (const u of groups.get(group) || []) u.setScale('x', { min: from, max: to });
 }
 
-// Puts a chart into `place`, as wide as that is.
-function chart(place, { title, height, group, full, tip, ...options }, data) {
+// Puts a chart into `place`, as wide as that is. `put` gives it other data, and what of its options says how these are shown: what does not change
+// with the data, as the number of series and how they look, stays.
+function chart(place, first, data) {
+    let now = first;
+    const { title, height, group, tip, ...options } = first;
     const holder = node('div', { class: 'chart', tabindex: 0, role: 'group', 'aria-label': `${title}. Arrow keys read it off, plus and minus zoom, 0 shows all.` });
     const spoken = node('span', { class: 'said', 'aria-live': 'polite' });
     place.append(holder, spoken);
@@ -178,11 +182,15 @@ function chart(place, { title, height, group, full, tip, ...options }, data) {
         }
     };
     const width = () => Math.max(120, holder.clientWidth);
+    const scale = (key) => {
+        const { range, ...more } = options.scales[key];
+        return { ...more, range: (...asked) => { const said = now.scales[key].range; return typeof said === 'function' ? said(...asked) : said; } };
+    };
     u = new uPlot({
         width: width(), height, legend: { show: false }, pxAlign: 1,
         cursor: { y: false, points: { show: false }, sync: group ? { key: group, setSeries: false } : undefined, drag: { x: true, y: false, setScale: true, dist: 4 } },
-        ...options,
-        plugins: [...(options.plugins || []), ...(tip ? [tipPlugin(tip)] : []), { hooks: { setScale: zoomed } }],
+        ...options, scales: { x: scale('x'), y: scale('y') },
+        plugins: [...(options.plugins || []), { hooks: { draw: (self) => now.over && now.over(self) } }, ...(tip ? [tipPlugin((self) => now.tip(self))] : []), { hooks: { setScale: zoomed } }],
     }, data, holder);
     made = true;
     if (group) groups.set(group, [...(groups.get(group) || []), u]);
@@ -190,7 +198,7 @@ function chart(place, { title, height, group, full, tip, ...options }, data) {
     observer.observe(holder);
     holder.addEventListener('keydown', (event) => {
         const { min, max } = u.scales.x;
-        const [from, to] = full;
+        const [from, to] = now.full;
         const move = (low, high) => {
             if (group) zoom(group, low, high);
             else u.setScale('x', { min: low, max: high });
@@ -216,18 +224,41 @@ function chart(place, { title, height, group, full, tip, ...options }, data) {
         else if (event.key === '0' || event.key === 'Escape') move(from, to);
     });
     holder.addEventListener('blur', () => u.setCursor({ left: -10, top: -10 }));
-    u.over.addEventListener('dblclick', () => { if (group) zoom(group, ...full); });
-    shown.add(u);
-    return {
+    u.over.addEventListener('dblclick', () => { if (group) zoom(group, ...now.full); });
+    const made_one = {
         u,
+        put(next, table) {
+            const { min, max } = u.scales.x;
+            const whole = Math.abs(min - now.full[0]) + Math.abs(max - now.full[1]) < 1e-6 * (max - min);
+            now = next;
+            u.setData(table, false);
+            const [from, to] = whole ? now.full : [min, max];
+            // Draws it again, on a scale for the new values.
+            u.setScale('x', { min: from, max: to });
+        },
         end() {
             observer.disconnect();
-            shown.delete(u);
+            shown.delete(made_one);
             if (group) groups.set(group, groups.get(group).filter((one) => one !== u));
             u.destroy();
             holder.remove();
             spoken.remove();
         },
+    };
+    shown.add(made_one);
+    return made_one;
+}
+
+// Draws the charts that `make` says: { shape, charts: [[place, options, data]] }. With `fresh` data charts of the same shape stay, with their zoom
+// and what is read off them.
+function drawer(make) {
+    let [charts, was] = [[], null];
+    return (fresh) => {
+        const made = make();
+        if (fresh && made.shape === was) return made.charts.forEach(([, options, table], n) => charts[n].put(options, table));
+        charts.forEach((one) => one.end());
+        was = made.shape;
+        charts = made.charts.map((one) => chart(...one));
     };
 }
 

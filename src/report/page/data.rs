@@ -24,7 +24,7 @@ const CLOSES_MAX: usize = 12_000;
 /// Cohorts beyond this are put together.
 const COHORTS_MAX: usize = 100;
 /// Firings of a fault after its first that are marked.
-const AGAIN_MAX: usize = 100;
+pub(super) const AGAIN_MAX: usize = 100;
 /// Faults beyond this have no mark.
 const MARKS_MAX: usize = 200;
 
@@ -49,6 +49,21 @@ pub(super) struct PageData {
     pub(super) curves: Vec<PageCurve>,
     /// Limits of expectations on these curves.
     pub(super) limits: Vec<CurveLimit>,
+    /// Of a run under way: how it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) live: Option<PageLive>,
+}
+
+/// What the page of a run under way says beside its charts.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub(super) struct PageLive {
+    pub(super) at_ms: u64,
+    /// A sentence.
+    pub(super) status: String,
+    /// What, and its value.
+    pub(super) figures: Vec<(&'static str, String)>,
+    /// What each fault of the plan did, in its order.
+    pub(super) faults: Vec<String>,
 }
 
 /// One cohort over time; its series have a number for each point.
@@ -113,8 +128,7 @@ impl PageData {
         let interval = interval_ms(&loaded.timeline);
         let last = loaded.timeline.iter().map(|row| row.offset_ms + interval).max().unwrap_or(0);
         let end_ms = last.max(loaded.summary.measured_ms);
-        let most = POINTS_MAX.min(NUMBERS_MAX / (6 * names.len().max(1) as u64)).max(60);
-        let merged = end_ms.div_ceil(interval).div_ceil(most).max(1);
+        let merged = merged(interval, end_ms, names.len());
         PageData {
             since: if loaded.summary.is_of_real() { "clients were watched" } else { "the first arrival" },
             end_ms,
@@ -122,9 +136,10 @@ impl PageData {
             merged,
             cohorts: cohorts(loaded, &names, (interval, merged, end_ms)),
             closes: closes(loaded, &names, end_ms),
-            marks: marks(loaded),
+            marks: marks(plot::marks_of(loaded)),
             curves: curves(loaded, &names),
             limits: plot::limits_of(loaded),
+            live: None,
         }
     }
 
@@ -146,12 +161,23 @@ fn names(loaded: &Loaded) -> Vec<String> {
             names.push(row.cohort.clone());
         }
     }
+    told_apart(names)
+}
+
+/// So many of them as a page shows.
+pub(super) fn told_apart(mut names: Vec<String>) -> Vec<String> {
     if names.len() > COHORTS_MAX {
         let rest = names.len() - (COHORTS_MAX - 1);
         names.truncate(COHORTS_MAX - 1);
         names.push(format!("{rest} other cohorts"));
     }
     names
+}
+
+/// How many intervals are a point of the timeline.
+pub(super) fn merged(interval_ms: u64, end_ms: u64, cohorts: usize) -> u64 {
+    let most = POINTS_MAX.min(NUMBERS_MAX / (6 * cohorts.max(1) as u64)).max(60);
+    end_ms.div_ceil(interval_ms).div_ceil(most).max(1)
 }
 
 /// The place of a cohort, or of the others.
@@ -214,14 +240,9 @@ fn closes(loaded: &Loaded, names: &[String], end_ms: u64) -> PageCloses {
     let rows = || rows().filter(|row| row.side.as_deref() == Some(side));
     let mut frequent: BTreeMap<u16, u64> = BTreeMap::new();
     rows().for_each(|row| *frequent.entry(row.reported.unwrap_or(0)).or_default() += row.count);
-    let mut kept: Vec<(u16, u64)> = frequent.into_iter().collect();
-    kept.sort_by_key(|(code, count)| (std::cmp::Reverse(*count), *code));
-    let others = kept.len() > CODES_MAX + 1;
-    kept.truncate(if others { CODES_MAX } else { CODES_MAX + 1 });
-    kept.sort_unstable();
-    let codes: Vec<u16> = kept.into_iter().map(|(code, _)| code).collect();
+    let (codes, others) = most_frequent(frequent);
     let width_s = rows().map(|row| u64::from(row.width_s)).max().unwrap_or(1).max(1);
-    let step_s = end_ms.div_ceil(1000).div_ceil(BARS_MAX).max(1).next_multiple_of(width_s);
+    let step_s = bar_s(end_ms).next_multiple_of(width_s);
     let place = places(names);
     let mut cells: BTreeMap<(u64, Option<usize>, usize), u64> = BTreeMap::new();
     for row in rows() {
@@ -232,15 +253,32 @@ fn closes(loaded: &Loaded, names: &[String], end_ms: u64) -> PageCloses {
         let apart = std::mem::take(&mut cells);
         apart.into_iter().for_each(|((bar, _, code), count)| *cells.entry((bar, None, code)).or_default() += count);
     }
-    let mut codes: Vec<String> = codes.into_iter().map(code_word).collect();
-    codes.extend(others.then(|| "other".to_owned()));
     let cells = cells.into_iter().map(|((bar, cohort, code), count)| (bar, cohort, code, count)).collect();
-    PageCloses { side, step_ms: step_s * 1000, codes, cells }
+    PageCloses { side, step_ms: step_s * 1000, codes: code_words(codes, others), cells }
 }
 
-fn marks(loaded: &Loaded) -> Vec<PageMark> {
+/// Length of a bar of closes in seconds.
+pub(super) fn bar_s(end_ms: u64) -> u64 {
+    end_ms.div_ceil(1000).div_ceil(BARS_MAX).max(1)
+}
+
+/// The codes that are told apart, sorted, and whether there are others.
+pub(super) fn most_frequent(counts: impl IntoIterator<Item = (u16, u64)>) -> (Vec<u16>, bool) {
+    let mut kept: Vec<(u16, u64)> = counts.into_iter().collect();
+    kept.sort_by_key(|(code, count)| (std::cmp::Reverse(*count), *code));
+    let others = kept.len() > CODES_MAX + 1;
+    kept.truncate(if others { CODES_MAX } else { CODES_MAX + 1 });
+    kept.sort_unstable();
+    (kept.into_iter().map(|(code, _)| code).collect(), others)
+}
+
+/// Their names, and one for the others.
+pub(super) fn code_words(codes: Vec<u16>, others: bool) -> Vec<String> {
+    codes.into_iter().map(code_word).chain(others.then(|| "other".to_owned())).collect()
+}
+
+pub(super) fn marks(marks: Vec<plot::Mark>) -> Vec<PageMark> {
     let ms = |us: u64| us as f64 / 1e3;
-    let marks = plot::marks_of(loaded).into_iter().take(MARKS_MAX);
     let mark = |mark: plot::Mark| PageMark {
         label: mark.label,
         from_ms: ms(mark.from_us),
@@ -248,7 +286,7 @@ fn marks(loaded: &Loaded) -> Vec<PageMark> {
         down: mark.down,
         again_ms: mark.again_us.into_iter().take(AGAIN_MAX).map(ms).collect(),
     };
-    marks.map(mark).collect()
+    marks.into_iter().take(MARKS_MAX).map(mark).collect()
 }
 
 fn curves(loaded: &Loaded, names: &[String]) -> Vec<PageCurve> {

@@ -63,7 +63,6 @@ function timeline(place, data) {
     const full = [0, data.end_ms];
     const group = 'time';
     const { unit, axis: bottom } = timeAxis(data);
-    const points = data.cohorts[0].open.length;
     const merged = data.merged > 1 ? `; a point is ${data.merged} intervals: the last number of open clients, with a band down to the lowest` : '';
     const keys = node('div');
     const [openName, attemptsName] = [node('h3', {}, 'Open clients'), node('h3', {}, `Attempts begun per ${offset(data.step_ms)}`)];
@@ -71,66 +70,70 @@ function timeline(place, data) {
     place.append(...chips(data),
         tools(group, full, `Drag over a chart to zoom, double-click for the whole run. Time since ${data.since}; points every ${offset(data.step_ms)}${merged}.`),
         keys, openName, openAt, attemptsName, attemptsAt);
-    let charts = [];
     // Times stand below each other.
-    const wide = widest([count(data.cohorts.reduce((all, cohort) => all + cohort.open.reduce((a, b) => Math.max(a, b), 0), 1))]);
-    const left = (more) => yAxis(count, { incrs: COUNTS, size: 14 + 6.7 * Math.max(wide, 4), ...more });
-    const plugin = (named) => marksPlugin(data.marks, named);
-    const sum = (places, series) => Array.from({ length: points }, (_, n) => places.reduce((all, one) => all + (data.cohorts[one][series][n] || 0), 0));
-    const ends = Array.from({ length: points }, (_, n) => Math.min((n + 1) * data.step_ms, data.end_ms));
-    const begins = Array.from({ length: points }, (_, n) => n * data.step_ms);
-    const draw = () => {
-        charts.forEach((one) => one.end());
+    const wide = () => Math.max(4, widest([count(data.cohorts.reduce((all, cohort) => all + cohort.open.reduce((a, b) => Math.max(a, b), 0), 1))]));
+    const left = (more) => yAxis(count, { incrs: COUNTS, size: 14 + 6.7 * wide(), ...more });
+    const plugin = (named) => marksPlugin(data, named);
+    const points = () => data.cohorts[0].open.length;
+    // Of a run under way the last point is not over.
+    const until = () => (data.live ? data.live.at_ms : data.end_ms);
+    const ends = () => Array.from({ length: points() }, (_, n) => Math.max(n * data.step_ms, Math.min((n + 1) * data.step_ms, until())));
+    const make = () => {
         const apart = lines(data, (one) => [data.cohorts[one].open, data.cohorts[one].attempts]);
         const all = apart || [together(data)];
+        const sum = (places, series) => Array.from({ length: points() }, (_, n) => places.reduce((all, one) => all + (data.cohorts[one][series][n] || 0), 0));
+        const [stops, begins] = [ends(), Array.from({ length: points() }, (_, n) => n * data.step_ms)];
         keys.replaceChildren(...(data.cohorts.length > 1 ? [all.length ? key(all.map((line) => [swatch(dressed(line).colour, dressed(line).dash), line.name])) : node('p', { class: 'note' }, 'No cohort is chosen.')] : []));
         const values = (line, series) => sum(line.sum ? line.places : line.places.slice(0, 1), series);
         const open = all.map((line) => [0, ...values(line, 'open')]);
         const low = data.merged > 1 ? all.map((line) => [0, ...values(line, 'low')]) : [];
         const attempts = all.map((line) => values(line, 'attempts'));
-        const around = (u) => {
-            const at = u.posToVal(u.cursor.left, 'x');
-            return Math.max(0, Math.min(points - 1, Math.floor(at / data.step_ms)));
-        };
         const tip = (u) => {
-            const n = around(u);
+            const n = around(u, data, points());
             const rows = all.map((line, i) => {
                 const least = low.length && low[i][n + 1] < open[i][n + 1] ? ` (lowest ${count(low[i][n + 1])})` : '';
                 return [swatch(dressed(line).colour, dressed(line).dash), `${data.cohorts.length > 1 ? line.name + ': ' : ''}${count(open[i][n + 1])} open${least}, ${counted(attempts[i][n], 'attempt')}`];
             });
-            return { head: `${offset(n * data.step_ms)} to ${offset(ends[n])}`, rows };
+            return { head: `${offset(n * data.step_ms)} to ${offset(stops[n])}`, rows };
         };
         const scales = (most) => ({ x: timeScale(full), y: { range: [0, Math.max(1, most)] } });
         const top = (rows) => rows.reduce((most, row) => row.reduce((a, b) => Math.max(a, b), most), 0) * 1.06;
         const strokes = all.map((line) => ({ stroke: () => dressed(line).colour, width: 2, dash: dressed(line).dash, points: { show: false } }));
-        charts = [
-            chart(openAt, { title: 'Open clients over time', height: 220, group, full, tip, scales: scales(top(open)), padding: [22, 18, 0, 0],
+        return { shape: JSON.stringify([all, wide()]), charts: [
+            [openAt, { title: 'Open clients over time', height: 220, group, full, tip, scales: scales(top(open)), padding: [22, 18, 0, 0],
                 axes: [bottom, left()],
                 series: [{}, ...strokes, ...low.map(() => ({ stroke: 'transparent', points: { show: false } }))],
-                bands: low.map((_, i) => ({ series: [i + 1, all.length + i + 1], fill: () => dressed(all[i]).colour + '40' })), plugins: [plugin(true)] }, [[0, ...ends], ...open, ...low]),
-            chart(attemptsAt, { title: 'Attempts over time', height: 130, group, full, tip, scales: scales(top(attempts)), padding: [8, 18, 0, 0],
+                bands: low.map((_, i) => ({ series: [i + 1, all.length + i + 1], fill: () => dressed(all[i]).colour + '40' })), plugins: [plugin(true)] }, [[0, ...stops], ...open, ...low]],
+            [attemptsAt, { title: 'Attempts over time', height: 130, group, full, tip, scales: scales(top(attempts)), padding: [8, 18, 0, 0],
                 axes: [bottom, left()],
                 series: [{}, ...strokes.map((stroke, i) => ({ ...stroke, paths: uPlot.paths.stepped({ align: 1 }), width: 1.5, fill: all.length === 1 ? () => dressed(all[i]).colour + '55' : undefined }))],
-                plugins: [plugin(false)] }, [[...begins, data.end_ms], ...attempts.map((row) => [...row, row[row.length - 1]])]),
-        ];
+                plugins: [plugin(false)] }, [[...begins, until()], ...attempts.map((row) => [...row, row[row.length - 1]])]],
+        ] };
     };
-    followers.push(draw);
-    shownAgain.push(draw);
-    const faults = data.marks.filter((mark) => !mark.down);
-    if (data.marks.length) {
-        place.append(node('ul', { class: 'marks' }, ...faults.map((mark) => node('li', {}, node('b', {}, `${mark.number} `), mark.label)),
-            ...data.marks.filter((mark) => mark.down).map((mark) => node('li', { class: 'down' }, `${mark.label} (grey)`))));
-    }
+    const draw = drawer(make);
+    followers.push(() => draw());
+    shownAgain.push(() => draw());
+    refreshed.push(() => draw(true));
+    const marks = node('ul', { class: 'marks' });
+    place.append(marks);
+    const name = () => marks.replaceChildren(...data.marks.filter((mark) => !mark.down).map((mark) => node('li', {}, node('b', {}, `${mark.number} `), mark.label)),
+        ...data.marks.filter((mark) => mark.down).map((mark) => node('li', { class: 'down' }, `${mark.label} (grey)`)));
+    name();
+    refreshed.push(name);
     if (data.cohorts.length > LINES_MAX) {
-        const most = Math.max(1, ...data.cohorts.flatMap((cohort) => cohort.open)) * 1.06;
-        place.append(node('h3', {}, 'Open clients of each cohort ', node('small', {}, `one scale: 0 to ${count(most / 1.06)}`)));
+        const most = () => data.cohorts.reduce((most, cohort) => cohort.open.reduce((a, b) => Math.max(a, b), most), 1);
+        const scale = node('small');
+        const say = () => { scale.textContent = `one scale: 0 to ${count(most())}`; };
+        say();
+        refreshed.push(say);
+        place.append(node('h3', {}, 'Open clients of each cohort ', scale));
         multiples(place, data, data.cohorts.map((_, n) => n), (one) => ({
-            data: [[0, ...ends], [0, ...data.cohorts[one].open]], full, scales: { x: timeScale(full), y: { range: [0, most] } }, bottom, left: count, y: { incrs: COUNTS },
-            tip: (u) => ({ head: offset(ends[around(u, data, points)]), rows: [[null, `${count(data.cohorts[one].open[around(u, data, points)])} open`]] }),
+            data: [[0, ...ends()], [0, ...data.cohorts[one].open]], full, scales: { x: timeScale(full), y: { range: [0, most() * 1.06] } }, bottom, left: count, y: { incrs: COUNTS },
+            tip: (u) => ({ head: offset(ends()[around(u, data, points())]), rows: [[null, `${count(data.cohorts[one].open[around(u, data, points())])} open`]] }),
             plugins: [plugin(false)],
         }), 'Open clients');
     }
-    if (data.closes.cells.length) closes(place, data, full, bottom, left);
+    if (data.live || data.closes.cells.length) closes(place, data, full, bottom, left);
     return unit !== '';
 }
 const around = (u, data, points) => Math.max(0, Math.min(points - 1, Math.floor(u.posToVal(u.cursor.left, 'x') / data.step_ms)));
@@ -139,38 +142,33 @@ const around = (u, data, points) => Math.max(0, Math.min(points - 1, Math.floor(
 function multiples(place, data, places, of, title) {
     const grid = node('div', { class: 'multiples' });
     place.append(grid);
-    let charts = [];
-    const draw = () => {
-        charts.forEach((one) => one.end());
-        grid.replaceChildren();
-        charts = places.map((one) => {
-            const { data: table, bottom, left, series, ...options } = of(one);
-            const holder = node('figure', {}, node('figcaption', {}, data.cohorts[one].name));
-            grid.append(holder);
-            const small = { ...bottom, space: 60, values: (u, splits) => bottom.values(u, splits) };
-            return chart(holder, { title: `${title}, ${data.cohorts[one].name}`, height: 96, padding: [6, 18, 0, 0], axes: [small, yAxis(left, { space: 26, ...(options.y || {}) })],
-                series: [{}, ...(series || [{ stroke: () => seriesColour(0), width: 2, points: { show: false } }])], ...options }, table);
-        });
-    };
-    shownAgain.push(draw);
+    const figures = places.map((one) => node('figure', {}, node('figcaption', {}, data.cohorts[one].name)));
+    grid.append(...figures);
+    const draw = drawer(() => ({ shape: '', charts: places.map((one, n) => {
+        const { data: table, bottom, left, series, ...options } = of(one);
+        const small = { ...bottom, space: 60, values: (u, splits) => bottom.values(u, splits) };
+        return [figures[n], { title: `${title}, ${data.cohorts[one].name}`, height: 96, padding: [6, 18, 0, 0], axes: [small, yAxis(left, { space: 26, ...(options.y || {}) })],
+            series: [{}, ...(series || [{ stroke: () => seriesColour(0), width: 2, points: { show: false } }])], ...options }, table];
+    }) }));
+    shownAgain.push(() => draw());
+    refreshed.push(() => draw(true));
     draw();
 }
 
 function closes(place, data, full, bottom, left) {
-    const { step_ms: step, codes, cells, side } = data.closes;
+    const { step_ms: step, side } = data.closes;
     const bars = Math.ceil(data.end_ms / step);
     const holder = node('div');
     const keys = node('div');
     place.append(node('h3', {}, `Closes per ${step === 1000 ? 'second' : offset(step)} by code `, node('small', {}, `as the ${side} app sees it`)), keys, holder);
-    let one;
-    const draw = () => {
-        if (one) one.end();
+    const draw = drawer(() => {
+        const { codes, cells } = data.closes;
         const rows = codes.map(() => new Array(bars).fill(0));
         for (const [bar, cohort, code, n] of cells) if ((cohort === null || chosen.has(cohort)) && bar < bars) rows[code][bar] += n;
         const look = (n) => seriesColour(n);
         const used = codes.map((_, n) => n).filter((n) => rows[n].some((value) => value > 0));
         const total = (n) => rows[n].reduce((a, b) => a + b, 0);
-        keys.replaceChildren(key(used.map((n) => [swatch(look(n), null, true), `${codes[n]} (${count(total(n))})`])));
+        keys.replaceChildren(used.length ? key(used.map((n) => [swatch(look(n), null, true), `${codes[n]} (${count(total(n))})`])) : node('p', { class: 'note' }, data.live ? 'No connection has ended so far.' : 'No close of the cohorts that are chosen.'));
         // The first series is the sum of all, and is drawn first; the last is the lowest part.
         const sums = [];
         let below = new Array(bars).fill(0);
@@ -179,7 +177,7 @@ function closes(place, data, full, bottom, left) {
             sums.unshift({ n, values: below.map((value, bar) => (value ? value : null)) });
         }
         const most = Math.max(1, ...below);
-        one = chart(holder, { title: `Closes by code as the ${side} app sees it`, height: 130, group: 'time', full, padding: [8, 18, 0, 0],
+        return { shape: JSON.stringify([codes, used, left().size]), charts: [[holder, { title: `Closes by code as the ${side} app sees it`, height: 130, group: 'time', full, padding: [8, 18, 0, 0],
             scales: { x: timeScale(full), y: { range: [0, most * 1.06] } },
             axes: [bottom, left()],
             series: [{}, ...sums.map(({ n }) => ({ stroke: () => look(n), fill: () => look(n), width: 0, points: { show: false }, paths: uPlot.paths.bars({ size: [1, Infinity], align: 1, gap: 1 }) }))],
@@ -189,10 +187,11 @@ function closes(place, data, full, bottom, left) {
                 return { head: `${offset(bar * step)} to ${offset(Math.min((bar + 1) * step, data.end_ms))}`,
                     rows: there.length ? there.map((n) => [swatch(look(n), null, true), `${codes[n]}: ${count(rows[n][bar])}`]) : [[null, 'no close']] };
             },
-            plugins: [marksPlugin(data.marks, false)] }, [Array.from({ length: bars }, (_, n) => n * step), ...sums.map(({ values }) => values)]);
-    };
-    followers.push(draw);
-    shownAgain.push(draw);
+            plugins: [marksPlugin(data, false)] }, [Array.from({ length: bars }, (_, n) => n * step), ...sums.map(({ values }) => values)]]] };
+    });
+    followers.push(() => draw());
+    shownAgain.push(() => draw());
+    refreshed.push(() => draw(true));
 }
 
 // The share that was over by a time, and the time by which a share was over; null: not reached.
@@ -211,11 +210,17 @@ const reached = (curve) => (curve.steps.length ? curve.steps[curve.steps.length 
 function reconnect(place, data) {
     if (!data.curves.length) return false;
     const of = (one) => data.curves.find((curve) => curve.cohort === one);
-    const all = data.curves.find((curve) => curve.cohort === null) || data.curves[0];
-    const least = Math.max(1, Math.min(...data.curves.flatMap((curve) => (curve.steps.length ? [curve.steps[0][0]] : [curve.until_us]))));
-    const most = Math.max(1, ...data.curves.map((curve) => Math.max(curve.until_us * (reached(curve) < 1 ? 1 : 0), curve.steps.length ? curve.steps[curve.steps.length - 1][0] : 0)));
-    // As far as limits need, unless they are so far off that the curves would be a corner of the chart.
-    const wide = Math.max(most, ...data.limits.map(({ us }) => us).filter((us) => us <= 2.5 * most));
+    // Of a run under way there is one curve of all cohorts.
+    const own = data.curves.some((curve) => curve.cohort !== null);
+    const whole = () => data.curves.find((curve) => curve.cohort === null) || data.curves[0];
+    let [least, most, wide] = [1, 1, 1];
+    const measure = () => {
+        least = Math.max(1, Math.min(...data.curves.flatMap((curve) => (curve.steps.length ? [curve.steps[0][0]] : [curve.until_us]))));
+        most = Math.max(1, ...data.curves.map((curve) => Math.max(curve.until_us * (reached(curve) < 1 ? 1 : 0), curve.steps.length ? curve.steps[curve.steps.length - 1][0] : 0)));
+        // As far as limits need, unless they are so far off that the curves would be a corner of the chart.
+        wide = Math.max(most, ...data.limits.map(({ us }) => us).filter((us) => us <= 2.5 * most));
+    };
+    measure();
     let logarithmic = false;
     const keys = node('div');
     const holder = node('div');
@@ -224,11 +229,12 @@ function reconnect(place, data) {
         toggle.setAttribute('aria-pressed', String(logarithmic));
         shownAgain.forEach((again) => again());
     } }, 'Logarithmic time');
-    place.append(...chips(data), node('div', { class: 'tools' }, toggle, node('p', {}, 'Kaplan–Meier: outages that did not end count until they were last seen. Point at the chart for the share that is back by a time, and for the time of a percentile.')),
+    const how = data.live ? 'So far, of all outages: one that has not ended counts as not over, and times are rounded up to two digits.' : 'Kaplan–Meier: outages that did not end count until they were last seen.';
+    place.append(...(own ? chips(data) : []), node('div', { class: 'tools' }, toggle, node('p', {}, how + ' Point at the chart for the share that is back by a time, and for the time of a percentile.')),
         keys, node('h3', {}, 'Share of outages that are over ', node('small', {}, 'by time since the fault')), holder);
-    let one;
     const words = (curve, share) => {
         const us = timeOf(curve, share);
+        if (us === null && data.live) return 'not yet';
         if (us !== null && share > curve.supported + 1e-9) return `n/a (too few outages)`;
         return us === null ? `not reached in ${time(curve.until_us)}` : time(us);
     };
@@ -244,7 +250,7 @@ function reconnect(place, data) {
     const options = (curves, look, small) => ({
         scales: { x: { time: false, distr: logarithmic ? 3 : 1, range: (u, low, high) => (low === u.data[0][0] && high === u.data[0].at(-1) ? full() : [low, high]) }, y: { range: [0, 1.04] } },
         series: [{}, ...curves.map((curve, n) => ({ stroke: () => look(n).colour, width: 2, dash: look(n).dash, points: { show: false }, spanGaps: true, paths: uPlot.paths.stepped({ align: 1 }) }))],
-        plugins: [{ hooks: { draw: (u) => { if (!small) drawLimits(u, data.limits); notReached(u, curves, look, small); } } }],
+        over: (u) => { if (!small) drawLimits(u, data.limits); notReached(u, curves, look, small); },
     });
     // Round times of a logarithmic axis, as many as there is room for.
     const rounds = (u, i, from, to) => {
@@ -259,18 +265,18 @@ function reconnect(place, data) {
         return logarithmic ? xAxis((ms) => time(ms * 1000), { splits: rounds, filter: (u, splits) => splits }) : xAxis((ms) => `${+(ms / length).toFixed(3)} ${unit}`, { space: 72 });
     };
     const ticks = (small) => ({ splits: () => (small ? [0, 0.5, 1] : [0, 0.25, 0.5, 0.75, 0.9, 1]) });
-    const draw = () => {
-        if (one) one.end();
-        const apart = lines(data, (place) => (of(place) ? of(place).steps.concat([[of(place).until_us, of(place).outages]]) : null));
+    const draw = drawer(() => {
+        measure();
+        const apart = own && lines(data, (place) => (of(place) ? of(place).steps.concat([[of(place).until_us, of(place).outages]]) : null));
         const drawn = apart || [{ ...together(data), name: `all ${data.cohorts.length} cohorts together` }];
-        const curves = apart ? apart.map((line) => of(line.places[0])) : [all];
+        const curves = apart ? apart.map((line) => of(line.places[0])) : [whole()];
         const look = (n) => dressed(drawn[n]);
-        keys.replaceChildren(curves.length ? key(curves.map((curve, n) => [swatch(look(n).colour, look(n).dash),
+        keys.replaceChildren(data.live && !whole().outages ? node('p', { class: 'note' }, 'No open connection was lost so far.') : curves.length ? key(curves.map((curve, n) => [swatch(look(n).colour, look(n).dash),
             `${data.cohorts.length > 1 ? drawn[n].name + ': ' : ''}n = ${count(curve.outages)}, p50 ${words(curve, 0.5)}, p90 ${words(curve, 0.9)}, p99 ${words(curve, 0.99)}`]))
             : node('p', { class: 'note' }, 'No cohort that is chosen had an outage.'));
         const axes = [timesBelow(),
             yAxis((share) => `${Math.round(share * 100)} %`, ticks(false))];
-        one = chart(holder, { title: 'Share of outages that are over, by time since the fault', height: 300, full: full(), padding: [12, 18, 0, 0], axes,
+        return { shape: JSON.stringify([drawn, logarithmic, unitFor(full()[1])]), charts: [[holder, { title: 'Share of outages that are over, by time since the fault', height: 300, full: full(), padding: [12, 18, 0, 0], axes,
             ...options(curves, look, false),
             tip: (u) => {
                 const us = u.posToVal(u.cursor.left, 'x') * 1000;
@@ -279,15 +285,16 @@ function reconnect(place, data) {
                 const whose = (n) => (data.cohorts.length > 1 ? `${drawn[n].name}: ` : '');
                 return { head: `back by ${time(Math.max(0, us))}`, rows: [...curves.map((curve, n) => [swatch(look(n).colour, look(n).dash), `${whose(n)}${us > curve.until_us && reached(curve) < 1 ? 'not watched so long' : percent(shareBy(curve, us))}`]),
                     [null, `p${Math.round(percentile * 100)}:`], ...curves.map((curve, n) => [swatch(look(n).colour, look(n).dash), `${whose(n)}${words(curve, percentile)}`])] };
-            } }, curves.length ? uPlot.join(curves.map(path)) : [[0, most / 1000]]);
-    };
-    followers.push(draw);
-    shownAgain.push(draw);
+            } }, curves.length ? uPlot.join(curves.map(path)) : [[0, most / 1000]]]] };
+    });
+    followers.push(() => draw());
+    shownAgain.push(() => draw());
+    refreshed.push(() => draw(true));
     const with_outages = data.cohorts.map((_, n) => n).filter(of);
     if (with_outages.length > LINES_MAX) {
         place.append(node('h3', {}, 'Each cohort ', node('small', {}, 'the dashed line is all cohorts together')));
         multiples(place, data, with_outages, (n) => {
-            const pair = [all, of(n)];
+            const pair = [whole(), of(n)];
             const look = (i) => (i ? { colour: seriesColour(0), dash: [] } : { colour: css('axis'), dash: [3, 3] });
             return { data: uPlot.join(pair.map(path)), full: full(), bottom: timesBelow(), left: (share) => `${Math.round(share * 100)} %`, y: ticks(true),
                 ...options(pair, look, true), series: options(pair, look, true).series.slice(1),
@@ -390,18 +397,16 @@ function roundTrips(place, data) {
             return { head: `${offset(at * data.step_ms)} to ${offset(Math.min((at + 1) * data.step_ms, data.end_ms))}`,
                 rows: stats[2] === null ? [[null, 'no echo']] : ROUND_TRIP.flatMap(([name], i) => (stats[i] === null ? [] : [[swatch(look(i).colour, look(i).dash), `${name} ${time(stats[i])}`]])) };
         },
-        plugins: [marksPlugin(data.marks, !several)],
+        plugins: [marksPlugin(data, !several)],
     });
     if (several) return multiples(place, data, with_echo, of, 'Round trip'), true;
     const holder = node('div');
     place.append(holder);
-    let one;
-    const draw = () => {
-        if (one) one.end();
+    const draw = drawer(() => {
         const { data: table, bottom: x, left, y, series, ...options } = of(with_echo[0]);
-        one = chart(holder, { title: 'Round trips over time', height: 240, group: 'time', padding: [22, 18, 0, 0], axes: [x, yAxis(left, y)], series: [{}, ...series], ...options }, table);
-    };
-    shownAgain.push(draw);
+        return { shape: '', charts: [[holder, { title: 'Round trips over time', height: 240, group: 'time', padding: [22, 18, 0, 0], axes: [x, yAxis(left, y)], series: [{}, ...series], ...options }, table]] };
+    });
+    shownAgain.push(() => draw());
     draw();
     return true;
 }
