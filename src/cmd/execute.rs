@@ -54,7 +54,7 @@ pub(super) fn run_and_judge(
     stop: Stop,
 ) -> anyhow::Result<(Results, Verdict)> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start the async runtime")?;
-    let places = Places { program: engine::this_program(), output: engine::output_file(folder), warm_up };
+    let places = Places { program: Some(engine::this_program()), output: engine::output_file(folder), warm_up };
     let snapshots = Publisher::default();
     let progress = Progress::follow(plan, show, &snapshots);
     let outcome = runtime.block_on(api::measured(plan, whom, (&places, folder), stop.stopped(), snapshots));

@@ -19,7 +19,8 @@ use std::time::Duration;
 pub(super) const AT_ONCE: usize = 8;
 
 pub(super) fn on_sockets(plan: Plan, folder: &Path) -> Results {
-    let places = Places { program: env!("CARGO_BIN_EXE_closestorm").into(), output: folder.join("target.log"), warm_up: Duration::ZERO };
+    let places =
+        Places { program: Some(env!("CARGO_BIN_EXE_closestorm").into()), output: folder.join("target.log"), warm_up: Duration::ZERO };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let results =
         runtime.block_on(run(Arc::new(plan), Shard::WHOLE, RunStart::Ready, &places, std::future::pending(), Publisher::default()));
