@@ -13,6 +13,9 @@ const LISTING: &str = "tests/tidy/api.txt";
 const PROGRAM_ONLY: [&str; 9] =
     ["anyhow", "clap", "clap_complete", "clap_mangen", "crossterm", "indicatif", "plotters", "ratatui", "terminal_size"];
 
+/// Begins the lines of types that have no name in `api`.
+const UNNAMED: &str = "(not exported) ";
+
 /// A path from the root of the crate: `["report", "page"]`.
 type Names = Vec<String>;
 
@@ -75,12 +78,12 @@ impl Crate {
         for (path, (module, name)) in &exported {
             self.describe(module, name, path, &mut lines, &mut reached);
         }
-        // A field or an argument may be of a type that is not exported: its fields can be used all the same.
+        // A field or an argument may be of a type that is not exported: its fields can be used all the same. Its methods are not promised.
         let mut known: BTreeSet<String> = exported.values().map(|(_, name)| name.clone()).collect();
         while let Some(name) = reached.iter().find(|name| !known.contains(*name)).cloned() {
             known.insert(name.clone());
             if let Some(module) = self.home_of(&name) {
-                self.describe(&module, &name, &format!("(not exported) {name}"), &mut lines, &mut reached);
+                self.describe(&module, &name, &format!("{UNNAMED}{name}"), &mut lines, &mut reached);
             }
         }
         lines.into_iter().map(|line| line + "\n").collect()
@@ -168,7 +171,7 @@ impl Crate {
             other => tell(words(other), other),
         }
         let impls = self.0.values().flat_map(|file| &file.items).filter_map(|item| if let Item::Impl(of) = item { Some(of) } else { None });
-        for of in impls.filter(|of| is_type(item) && last_name(&of.self_ty).is_some_and(|of| of == *name)) {
+        for of in impls.filter(|of| is_type(item) && !shown.starts_with(UNNAMED) && last_name(&of.self_ty).is_some_and(|of| of == *name)) {
             if let Some((_, of_trait, _)) = &of.trait_ {
                 tell(format!("implements {}", words(of_trait)), &none);
                 continue;
