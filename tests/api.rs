@@ -66,9 +66,11 @@ async fn a_server_that_forgets_the_close_frame_fails_the_test_of_its_deploys() {
     let (right, wrong) = (right.expect("a run"), wrong.expect("a run"));
     passed(&right);
     let (web, summary) = (right.cohort("web"), right.summary());
-    assert_eq!((web.closes(1001), web.closes(1006), summary.reconnect.recovered), (400, 0, 400), "{}", right.text(100));
+    // A client may reach the old version once more while that stops.
+    assert!(web.closes(1001) >= 400 && summary.reconnect.recovered >= 400, "{}", right.text(100));
+    assert_eq!(web.closes(1006), 0, "{}", right.text(100));
     assert!(web.reconnect().p99().is_some_and(|time| time < Duration::from_secs(5)), "{}", right.text(100));
-    assert_eq!((wrong.cohort("web").closes(1001), wrong.cohort("web").closes(1006)), (0, 400), "{}", wrong.text(100));
+    assert!(wrong.cohort("web").closes(1001) == 0 && wrong.cohort("web").closes(1006) >= 400, "{}", wrong.text(100));
     assert_eq!(wrong.verdict().result, "fail");
     let panic = std::panic::catch_unwind(|| wrong.assert()).expect_err("it fails");
     let said = panic.downcast_ref::<String>().expect("words");
@@ -164,6 +166,10 @@ async fn a_client_is_tested_behind_a_proxy_whose_faults_come_and_go() {
         let Some(Ok(Message::Close(Some(close)))) = socket.next().await else { panic!("a Close frame") };
         assert_eq!(close.code, CloseCode::Restart);
         while socket.next().await.is_some() {}
+    }
+    // The server's side of a connection may end a little later than the client's.
+    while proxy.open().expect("a number") > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let seen = proxy.stop().expect("its figures");
     assert_eq!((seen.summary().connections.opened, seen.summary().close_codes.client.get("1012")), (2, Some(&2)), "{}", seen.text(100));

@@ -100,6 +100,15 @@ impl Proxy {
         self.background.wait_for(async move { proxies.accepted().await })
     }
 
+    /// Number of connections that are open on either side now. At 0 their endings are known, and [`Proxy::stop`] has their codes.
+    ///
+    /// # Errors
+    /// [`Error::Failed`]: the proxy is broken.
+    pub fn open(&self) -> Result<usize, Error> {
+        let proxies = self.proxies.clone();
+        self.background.wait_for(async move { proxies.connections().await.as_array().map_or(0, Vec::len) })
+    }
+
     /// Ends it and all its connections: what it saw, without expectations. The clients are the cohort `real`.
     ///
     /// # Errors
