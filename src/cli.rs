@@ -86,7 +86,7 @@ pub enum Command {
     /// Bytes, WebSocket frames, FIN and RST pass as they come, in both directions. With --api, it is a replacement for Toxiproxy: client
     /// libraries of Toxiproxy add and remove proxies and toxics. Ctrl-C or SIGTERM ends all connections and the proxy, with exit code 0.
     #[command(after_help = "Example: closestorm proxy --listen 127.0.0.1:9000 --upstream ws://127.0.0.1:8080")]
-    Proxy(Proxy),
+    Proxy(ProxyArgs),
     /// Regenerate the charts and reports of a run, a capacity search or a map from its result files.
     #[command(after_help = "Example: closestorm report results/default/2026-01-31T12-00-00Z-1")]
     Report(Report),
@@ -111,7 +111,7 @@ pub enum Command {
     /// fault that a server can do to one connection is a step; its parameters are query keys. GET / is a page that lists all steps, with a
     /// console that shows what the browser reports beside what was on the wire. Ctrl-C ends it.
     #[command(after_help = "Example: closestorm serve --listen 127.0.0.1:9001")]
-    Serve(Serve),
+    Serve(ServeArgs),
     /// Check scenarios without running them, and print every error with file, line and column.
     #[command(after_help = "Example: closestorm validate scenarios/*.toml")]
     Validate(Validate),
@@ -556,7 +556,7 @@ pub struct Fidelity {
 
 /// Arguments of `proxy`.
 #[derive(Debug, Args)]
-pub struct Proxy {
+pub struct ProxyArgs {
     /// Address where clients connect; port 0 is any free port, which is printed.
     #[arg(long, value_name = "HOST:PORT", requires = "upstream")]
     pub listen: Option<String>,
@@ -770,7 +770,7 @@ pub struct Scenarios {
 
 /// Arguments of `serve`.
 #[derive(Debug, Args)]
-pub struct Serve {
+pub struct ServeArgs {
     /// Address on this machine (loopback) to listen at; port 0 takes a free one.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9001")]
     pub listen: SocketAddr,
@@ -823,6 +823,7 @@ impl Changes {
     /// The same changes in the form that the scenario reader takes.
     pub fn overrides(&self) -> Overrides {
         Overrides {
+            target: None,
             set: self.set.clone(),
             clients: self.clients,
             duration: self.duration,

@@ -199,30 +199,37 @@ mod verdict;
 pub mod verdict;
 
 // 8. presentation
-#[cfg(not(feature = "internals"))]
+#[cfg(all(feature = "charts", not(feature = "internals")))]
 mod plot;
-#[cfg(feature = "internals")]
+#[cfg(all(feature = "charts", feature = "internals"))]
 pub mod plot;
 #[cfg(not(feature = "internals"))]
 mod report;
 #[cfg(feature = "internals")]
 pub mod report;
+#[cfg(feature = "cli")]
 mod web;
 
 // what a library user writes
 pub mod api;
 
+// The page on the library, so that its examples run.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/library.md")]
+struct LibraryPage;
+
 // the program
-#[cfg(not(feature = "internals"))]
+#[cfg(all(feature = "cli", not(feature = "internals")))]
 mod cli;
-#[cfg(feature = "internals")]
+#[cfg(all(feature = "cli", feature = "internals"))]
 pub mod cli;
-#[cfg(not(feature = "internals"))]
+#[cfg(all(feature = "cli", not(feature = "internals")))]
 mod cmd;
-#[cfg(feature = "internals")]
+#[cfg(all(feature = "cli", feature = "internals"))]
 pub mod cmd;
 
 /// The program: parses the command line, carries one command out, and gives its exit code.
+#[cfg(feature = "cli")]
 #[doc(hidden)]
 pub fn main() -> std::process::ExitCode {
     // What is secret is not in a panic, either.

@@ -30,6 +30,10 @@ pub struct Publisher {
     last: (Duration, Snapshot),
 }
 
+/// Subscribes to a [`Publisher`] from elsewhere, and does not keep it alive.
+#[derive(Clone, Debug)]
+pub struct Subscriber(broadcast::WeakSender<Update>);
+
 /// Receives snapshots, from the first one published after subscribing.
 #[derive(Debug)]
 pub struct Subscription(broadcast::Receiver<Update>);
@@ -46,6 +50,11 @@ impl Publisher {
         Subscription(self.updates.subscribe())
     }
 
+    /// What subscribes from elsewhere.
+    pub fn subscriber(&self) -> Subscriber {
+        Subscriber(self.updates.downgrade())
+    }
+
     /// Publishes the state at offset `at`; it is not asked for where nobody reads.
     pub fn publish(&mut self, at: Duration, state: impl FnOnce() -> Snapshot) {
         if self.updates.receiver_count() == 0 {
@@ -57,6 +66,14 @@ impl Publisher {
         self.last = (at, state.clone());
         // A reader that has gone in this moment misses nothing.
         let _ = self.updates.send(Update { at, state, rates, missed: 0 });
+    }
+}
+
+impl Subscriber {
+    /// Adds a subscriber; it receives all snapshots published from now on, and none after the end of the run.
+    pub fn subscribe(&self) -> Subscription {
+        let over = || broadcast::Sender::new(1).subscribe();
+        Subscription(self.0.upgrade().map_or_else(over, |updates| updates.subscribe()))
     }
 }
 

@@ -1,7 +1,7 @@
 //! The JSON Schemas that the program prints, by a validator that is not ours: they take what the program takes and writes, and no key beside.
 
 use crate::documents::{documents, path};
-use closestorm::api::{Options, Scenario};
+use closestorm::api::Scenario;
 use closestorm::cli::SchemaOf;
 use closestorm::cmd::schema::text;
 use closestorm::scenario::{Overrides, Source, load};
@@ -100,7 +100,7 @@ fn values_that_a_scenario_does_not_take_do_not_fit() {
 fn summaries_fit_and_those_with_another_key_do_not() {
     let validator = validator(SchemaOf::Summary);
     for name in ["default", "crash-storm", "rolling-restart"] {
-        let outcome = Scenario::open(name).and_then(|scenario| scenario.simulate(Options::default()));
+        let outcome = Scenario::open(name).and_then(|scenario| scenario.simulate());
         let summary = outcome.unwrap_or_else(|error| panic!("{name}: {error}")).summary();
         let value = serde_json::to_value(summary).expect("JSON");
         assert!(wrong(&validator, &value).is_empty(), "{name}: {:#?}", wrong(&validator, &value));

@@ -73,10 +73,11 @@ pub async fn run(
     let ((crew, orders), (asking, questions)) = (TargetEvents::new(), mpsc::unbounded_channel());
     let members = {
         let mut give_up = pin!(engine::stopped(stop.as_mut()));
-        let launching = async { Guard::launch_from(&places.program).await.map_err(ClusterError::Start) };
+        let program = places.program()?;
+        let launching = async { Guard::launch_from(program).await.map_err(ClusterError::Start) };
         let guard = unless(give_up.as_mut(), launching).await?;
         let output = folder.join("workers.log");
-        Box::pin(start_workers(&guard, &plan, (shard, workers), (&places.program, &output), asking, give_up)).await?
+        Box::pin(start_workers(&guard, &plan, (shard, workers), (program, &output), asking, give_up)).await?
     };
     let mut lost = None;
     let led = {

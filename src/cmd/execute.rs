@@ -72,7 +72,7 @@ pub(super) fn run_and_judge_watched(
     let by_hand = ByHand::default();
     // Workers would not get them.
     let orders = (whom.division.workers == 1).then(|| by_hand.clone());
-    let places = Places { program: engine::this_program(), output: engine::output_file(folder), warm_up, by_hand };
+    let places = Places { program: Some(engine::this_program()), output: engine::output_file(folder), warm_up, by_hand };
     let progress = Progress::follow(plan, show, &snapshots, orders);
     let outcome = runtime.block_on(api::measured(plan, whom, (&places, folder), stop.stopped(), snapshots));
     progress.finish();

@@ -6,7 +6,7 @@ use super::console;
 use super::exit::{self, Usage};
 use super::signals::Stop;
 use super::witnessed::WitnessedFolder;
-use crate::cli::{Format, Proxy};
+use crate::cli::{Format, ProxyArgs};
 use crate::lock::lock;
 use crate::metrics::meta::{RealClients, SeenFrom};
 use crate::number::counted;
@@ -45,7 +45,7 @@ struct ProxySettings<'a> {
 ///
 /// # Errors
 /// An address cannot be bound, the file of `--config` is wrong, or the machine has no threads, files or signals left.
-pub fn main(args: &Proxy) -> anyhow::Result<u8> {
+pub fn main(args: &ProxyArgs) -> anyhow::Result<u8> {
     let settings = match &args.toxiproxy {
         Some(words) => {
             let flags = ToxiproxyFlags::read(words).map_err(Usage)?;
@@ -91,7 +91,7 @@ pub fn main(args: &Proxy) -> anyhow::Result<u8> {
 }
 
 /// Gives the address of the proxy that the command line describes; without one, nothing.
-async fn run(settings: ProxySettings<'_>, args: &Proxy, stop: Stop, record: Option<Arc<ProxyRecord>>) -> anyhow::Result<String> {
+async fn run(settings: ProxySettings<'_>, args: &ProxyArgs, stop: Stop, record: Option<Arc<ProxyRecord>>) -> anyhow::Result<String> {
     let labels = args.identify.clone().map(ClientLabels::new).transpose().map_err(anyhow::Error::msg)?;
     let trust = UpstreamTrust::new(args.insecure, args.ca.clone());
     // What is wrong with the file is known before somebody connects.

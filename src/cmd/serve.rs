@@ -5,7 +5,7 @@ use super::exit::{OK, Usage};
 use super::serve_scenario;
 use super::signals::Stop;
 use super::witnessed::WitnessedFolder;
-use crate::cli::{Format, Serve};
+use crate::cli::{Format, ServeArgs};
 use crate::metrics::meta::{RealClients, SeenFrom};
 use crate::seed::Seed;
 use crate::serve::StepServer;
@@ -26,7 +26,7 @@ const REAL: RealClients = RealClients { seen_from: SeenFrom::Server, identified:
 ///
 /// # Errors
 /// A certificate that cannot be used, an address that is taken.
-pub fn main(args: &Serve) -> anyhow::Result<u8> {
+pub fn main(args: &ServeArgs) -> anyhow::Result<u8> {
     let address = address(args)?;
     if let Some(scenario) = &args.scenario {
         return serve_scenario::main(args, scenario, address);
@@ -84,7 +84,7 @@ pub fn main(args: &Serve) -> anyhow::Result<u8> {
 }
 
 /// Where to listen: on loopback, or where `--bind` says, with a warning.
-fn address(args: &Serve) -> Result<SocketAddr, Usage> {
+fn address(args: &ServeArgs) -> Result<SocketAddr, Usage> {
     match args.bind {
         None if args.listen.ip().is_loopback() => Ok(args.listen),
         None => Err(Usage(format!("--listen takes a loopback address, and {} is none: use --bind", args.listen))),

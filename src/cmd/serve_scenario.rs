@@ -5,7 +5,7 @@ use super::exit::{self, Usage};
 use super::signals::Stop;
 use super::witnessed::conclude;
 use crate::api::{Scratch, check_instances};
-use crate::cli::{Format, Serve};
+use crate::cli::{Format, ServeArgs};
 use crate::metrics::Status;
 use crate::plan::{Plan, Target};
 use crate::results::folder::Folder;
@@ -30,7 +30,7 @@ use std::time::Duration;
 ///
 /// # Errors
 /// The scenario is wrong or says what real clients cannot be asked; the servers cannot be started; results could not be written.
-pub(super) fn main(args: &Serve, scenario: &str, listen: SocketAddr) -> anyhow::Result<u8> {
+pub(super) fn main(args: &ServeArgs, scenario: &str, listen: SocketAddr) -> anyhow::Result<u8> {
     let overrides = Overrides { seed: args.seed, ..Overrides::default() };
     let plan = console::load_changed(Some(scenario), &overrides)?;
     let wrong = impossible(&plan);
@@ -45,7 +45,7 @@ pub(super) fn main(args: &Serve, scenario: &str, listen: SocketAddr) -> anyhow::
     let folder = args.out.as_deref().map(|out| Folder::open(Some(out), false, || out.to_owned())).transpose()?.map(console::noted);
     let scratch = Scratch::new()?;
     let output = output_file(folder.as_ref().map_or(scratch.0.as_path(), Folder::path));
-    let places = Places { program: this_program(), output, warm_up: Duration::ZERO, by_hand: ByHand::default() };
+    let places = Places { program: Some(this_program()), output, warm_up: Duration::ZERO, by_hand: ByHand::default() };
     let (plan, usage) = (Arc::new(plan), Baseline::now());
     let in_json = args.format == Format::Json;
     let tell = |urls: &[String]| listening(urls, &plan, identity.as_ref(), in_json);
@@ -72,7 +72,7 @@ pub(super) fn main(args: &Serve, scenario: &str, listen: SocketAddr) -> anyhow::
 }
 
 /// The plan with TLS as the command line asks for it, and its certificate.
-fn with_tls(mut plan: Plan, args: &Serve) -> anyhow::Result<(Plan, Option<Identity>)> {
+fn with_tls(mut plan: Plan, args: &ServeArgs) -> anyhow::Result<(Plan, Option<Identity>)> {
     let tls = match &mut plan.target {
         Target::Embedded(settings) => {
             settings.tls |= args.tls;

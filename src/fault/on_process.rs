@@ -52,6 +52,15 @@ impl OnProcess {
         }
     }
 
+    /// Whether a process suffers it and does nothing itself: killed, or stopped.
+    pub fn is_suffered(&self) -> bool {
+        match self {
+            OnProcess::Crash { .. } | OnProcess::Pause { .. } => true,
+            OnProcess::Graceful { .. } => false,
+            OnProcess::Rolling { each, .. } => each.is_suffered(),
+        }
+    }
+
     /// Whether the process hangs and goes on later, with its connections.
     pub fn hangs(&self) -> bool {
         matches!(self, OnProcess::Pause { .. })

@@ -64,8 +64,8 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// Where a run finds its program and leaves its target's output.
 #[derive(Clone, Debug)]
 pub struct Places {
-    /// This program; see [`this_program`].
-    pub program: PathBuf,
+    /// This program; see [`this_program`]. `None`: there is none, and all of the run is in this process.
+    pub program: Option<PathBuf>,
     /// File for what the target prints.
     pub output: PathBuf,
     /// For this long a target that is not embedded answers opening handshakes, one after another, before offset 0: a program that compiles
@@ -73,6 +73,16 @@ pub struct Places {
     pub warm_up: Duration,
     /// What fires faults beside their schedule.
     pub by_hand: ByHand,
+}
+
+impl Places {
+    /// The program, of a run that needs it.
+    ///
+    /// # Errors
+    /// There is none.
+    pub(crate) fn program(&self) -> Result<&Path, RunError> {
+        self.program.as_deref().ok_or_else(|| RunError::NeedsProcesses { what: "more than one worker".to_owned() })
+    }
 }
 
 /// A target that has been started, with the clients elsewhere.

@@ -91,6 +91,8 @@ pub struct Overrides {
     pub duration: Option<Duration>,
     /// Root of all random streams.
     pub seed: Option<u64>,
+    /// The address of a server of the user's, in place of the target; of a target that is one, other settings stay.
+    pub target: Option<String>,
     /// It stands in a run folder of an earlier schema version: what that allowed is allowed.
     pub recorded: bool,
     /// What it may name of this machine, and whom it may contact.
@@ -327,6 +329,9 @@ fn apply(tree: &mut Node, overrides: &Overrides, sink: &Sink) {
     // The scenario's words answer by its own expectations: of others they would say what was not asked.
     if all.iter().any(|over| over.get("expect").is_some_and(|list| matches!(list.value, TomlValue::Array(_)))) {
         tree.remove("answer");
+    }
+    if let Some(address) = &overrides.target {
+        target::put_address(tree, address);
     }
     for over in all {
         if are_there(tree, &over, sink) {

@@ -42,6 +42,15 @@ pub(super) fn read(top: &Reader<'_>) -> Option<Target> {
     }
 }
 
+/// Makes this the address of the server: in `[target.url]`, or in place of another target.
+pub(super) fn put_address(tree: &mut Node, address: &str) {
+    if tree.get("target").is_none_or(|target| target.get("url").is_none()) {
+        tree.set(&["target"], TomlValue::Table(Vec::new()));
+        tree.set(&["target", "url"], TomlValue::Table(Vec::new()));
+    }
+    tree.set(&["target", "url", "address"], TomlValue::Text(address.to_owned()));
+}
+
 fn embedded(reader: &Reader<'_>) -> Embedded {
     let default = Embedded::default();
     Embedded {

@@ -1,4 +1,4 @@
-//! The runtime of an embedded server: a process of its own, with sockets, or tasks beside its clients, with wires in memory.
+//! The runtime of an embedded server: a process of its own, or tasks beside its clients, with sockets or with wires in memory.
 
 use crate::lock::lock;
 use crate::server::protocol::ServerSpec;
@@ -17,9 +17,9 @@ pub(crate) enum ServerHost {
     /// A process, whose end is that of all its tasks.
     Process,
     /// Tasks of a process that has other things to do as well.
-    Memory {
-        /// Where it listens.
-        network: Network,
+    Tasks {
+        /// Where it listens; `None`: on a socket.
+        network: Option<Network>,
         /// Dates its evidence.
         clock: Clock,
         /// All that a crash ends.
@@ -60,8 +60,8 @@ impl ServerHost {
     /// If the address is taken.
     pub(crate) fn listen(&self, spec: &ServerSpec, backlog: u32) -> io::Result<Listener> {
         match self {
-            ServerHost::Process => listen(spec, backlog),
-            ServerHost::Memory { network, .. } => network.listen(spec.address, backlog).map(Listener::Memory),
+            ServerHost::Process | ServerHost::Tasks { network: None, .. } => listen(spec, backlog),
+            ServerHost::Tasks { network: Some(network), .. } => network.listen(spec.address, backlog).map(Listener::Memory),
         }
     }
 
@@ -69,7 +69,7 @@ impl ServerHost {
     pub(crate) fn now_ns(&self) -> u64 {
         match self {
             ServerHost::Process => Clock::Machine.now_ns(),
-            ServerHost::Memory { clock, .. } => clock.now_ns(),
+            ServerHost::Tasks { clock, .. } => clock.now_ns(),
         }
     }
 
@@ -77,7 +77,7 @@ impl ServerHost {
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
         match self {
             ServerHost::Process => drop(tokio::spawn(task)),
-            ServerHost::Memory { tasks, still, .. } => {
+            ServerHost::Tasks { tasks, still, .. } => {
                 let mut tasks = lock(tasks);
                 tasks.spawn(still.clone().stoppable(task));
                 // Those that are over leave nothing behind.
@@ -90,13 +90,13 @@ impl ServerHost {
     pub(crate) fn task(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
         match self {
             ServerHost::Process => tokio::spawn(task),
-            ServerHost::Memory { still, .. } => tokio::spawn(still.clone().stoppable(task)),
+            ServerHost::Tasks { still, .. } => tokio::spawn(still.clone().stoppable(task)),
         }
     }
 
     /// Stops all tasks, or lets them go on; a process is stopped by others.
     pub(crate) fn stand_still(&self, stands: bool) {
-        if let ServerHost::Memory { still, .. } = self {
+        if let ServerHost::Tasks { still, .. } = self {
             let mut still = still.lock();
             still.0 = stands;
             let woken = if stands { Vec::new() } else { std::mem::take(&mut still.1) };
@@ -107,7 +107,7 @@ impl ServerHost {
 
     /// Ends all tasks where they stand.
     pub(crate) fn clear(&self) {
-        if let ServerHost::Memory { tasks, .. } = self {
+        if let ServerHost::Tasks { tasks, .. } = self {
             lock(tasks).abort_all();
         }
     }

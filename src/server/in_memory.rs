@@ -1,4 +1,4 @@
-//! A server that is tasks of this process, on memory wires: started and ended as one.
+//! A server that is tasks of this process, on memory wires or sockets: started and ended as one.
 
 use crate::server::ServerShared;
 use crate::server::evidence;
@@ -13,10 +13,10 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
 
-/// A server that is tasks of this process, on memory wires. Dropped, it dies as by SIGKILL.
+/// A server that is tasks of this process. Dropped, it dies as by SIGKILL.
 pub(crate) struct InMemoryServer {
     server: Arc<ServerShared>,
-    network: Network,
+    network: Option<Network>,
     living: Ends,
 }
 
@@ -27,20 +27,20 @@ impl InMemoryServer {
     /// If its address is taken, or its certificate is of no use.
     pub(crate) fn start(
         spec: ServerSpec,
-        network: &Network,
+        network: Option<&Network>,
         clock: Clock,
         reports: mpsc::UnboundedSender<FromServer>,
         commands: mpsc::UnboundedReceiver<ToServer>,
         standing: impl Iterator<Item = ToServer>,
     ) -> io::Result<InMemoryServer> {
-        let ground = ServerHost::Memory { network: network.clone(), clock, tasks: Mutex::default(), still: Arc::default() };
+        let ground = ServerHost::Tasks { network: network.cloned(), clock, tasks: Mutex::default(), still: Arc::default() };
         let server = ServerShared::new(spec, ground, Reporter::Here(reports))?;
         standing.for_each(|command| carry_out(&server, command));
         let door = ListeningSocket::open(&server)?;
         let serving = server.clone();
         let living = async move { _ = serving.live(door, evidence::Commands::Here(commands)).await };
         let living = Ends(server.ground.task(living));
-        Ok(InMemoryServer { server, network: network.clone(), living })
+        Ok(InMemoryServer { server, network: network.cloned(), living })
     }
 
     /// Stops all of it as SIGSTOP does, or lets it go on. What its kernel does goes on all the same: connections are taken, bytes arrive.
@@ -62,7 +62,7 @@ impl InMemoryServer {
 impl Drop for InMemoryServer {
     fn drop(&mut self) {
         // As a kernel does: what it had open ends, and nothing of it runs any more.
-        self.network.kill(self.server.spec.address);
+        self.network.iter().for_each(|network| network.kill(self.server.spec.address));
         self.server.ground.clear();
     }
 }

@@ -21,7 +21,8 @@ async fn told(first: &str, identity: Option<Identity>, closes: bool) -> (Stage, 
     let settings = crate::plan::Embedded { tls: identity.is_some(), ..crate::plan::Embedded::default() };
     let (memory, key) = (crate::ws::memory::limit(), None);
     let spec = ServerSpec { instance: 0, process: 0, processes: 1, address, seed: 1, settings, identity, memory, key, real: true };
-    let _server = InMemoryServer::start(spec, &network, Clock::Machine, reports, commands, std::iter::empty()).expect("nobody is there");
+    let _server =
+        InMemoryServer::start(spec, Some(&network), Clock::Machine, reports, commands, std::iter::empty()).expect("nobody is there");
     let end = network.connect(IpAddr::V4(Ipv4Addr::LOCALHOST), address).await.expect("it listens");
     let mut client = ByteStream::from(end);
     client.write_all(first.as_bytes()).await.expect("it is open");

@@ -77,8 +77,8 @@ pub enum RunError {
     /// A server that should be there again.
     #[error("it did not restart: {0}")]
     NotBack(String),
-    /// A run in memory has none.
-    #[error("{what} needs processes, which do not exist when running in memory")]
+    /// A run in this process alone has none.
+    #[error("{what} needs processes, which do not exist when all of a run is in one")]
     NeedsProcesses {
         /// What does.
         what: String,

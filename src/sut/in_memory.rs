@@ -1,4 +1,5 @@
-//! Embedded servers as tasks of this process, on memory wires: they start and die at once, and wait for nothing but tokio's clock.
+//! Embedded servers as tasks of this process: they start and die at once. On memory wires they wait for nothing but tokio's clock; on sockets they
+//! are what a library has without the program.
 //!
 //! What a process can suffer and tasks cannot, a limit of files, is refused before the run.
 
@@ -7,6 +8,7 @@ use crate::plan::{Firing, Plan, Target};
 use crate::server::in_memory::InMemoryServer;
 use crate::server::protocol::{FromServer, ServerSpec, ToServer};
 use crate::sut::command;
+use crate::sut::command::port::Reserved;
 use crate::sut::control_links::ControlLinks;
 use crate::sut::error::RunError;
 use crate::sut::processes::{EXIT_WITHIN, SeenTimes, Stopped};
@@ -17,13 +19,15 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-/// The servers of a run on memory wires.
+/// The servers of a run that are tasks.
 pub(crate) struct InMemoryServers {
-    network: Network,
+    network: Option<Network>,
     clock: Clock,
     reports: mpsc::UnboundedSender<FromServer>,
     /// By instance.
     specs: Vec<ServerSpec>,
+    /// Their ports, where they listen on sockets: nobody else gets one while its server is down.
+    _reserved: Vec<Reserved>,
     /// By instance; `None`: down.
     members: Vec<Mutex<Option<InMemoryServer>>>,
     /// Faults that wait in the servers for attempts and new connections; one that starts again is told of them.
@@ -42,13 +46,18 @@ pub(crate) fn obstacle(plan: &Plan) -> Option<&str> {
 impl InMemoryServers {
     /// Builds them; none runs yet.
     pub(crate) fn new(
-        network: Network,
+        network: Option<Network>,
         clock: Clock,
         reports: mpsc::UnboundedSender<FromServer>,
-        specs: Vec<ServerSpec>,
+        (specs, reserved): (Vec<ServerSpec>, Vec<Reserved>),
     ) -> InMemoryServers {
         let members = specs.iter().map(|_| Mutex::default()).collect();
-        InMemoryServers { network, clock, reports, specs, members, standing: Mutex::default() }
+        InMemoryServers { network, clock, reports, specs, _reserved: reserved, members, standing: Mutex::default() }
+    }
+
+    /// Whether there are no sockets.
+    pub(crate) fn is_in_memory(&self) -> bool {
+        self.network.is_some()
     }
 
     /// Faults that wait in the servers.
@@ -73,7 +82,7 @@ impl InMemoryServers {
         let commands = lines.lay((instance, 0));
         let spec = self.specs[usize::from(instance)].clone();
         let standing = self.standing().clone().into_iter().map(|(_, command)| command);
-        *member = Some(InMemoryServer::start(spec, &self.network, self.clock, self.reports.clone(), commands, standing)?);
+        *member = Some(InMemoryServer::start(spec, self.network.as_ref(), self.clock, self.reports.clone(), commands, standing)?);
         let now = self.clock.now_ns();
         Ok(SeenTimes { first: now, last: now })
     }

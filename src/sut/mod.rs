@@ -83,8 +83,8 @@ pub(crate) struct Routes {
 /// How a target is started.
 pub(crate) struct TargetSetting<'a> {
     pub(crate) plan: &'a Plan,
-    /// This program.
-    pub(crate) program: PathBuf,
+    /// This program; `None`: embedded servers are tasks of this process, and there can be no other processes.
+    pub(crate) program: Option<PathBuf>,
     /// File for what the target prints.
     pub(crate) output: PathBuf,
     /// How server processes get their links to the workers.
@@ -118,6 +118,10 @@ impl Fleet {
         setting: TargetSetting<'_>,
         mut give_up: Pin<&mut impl Future<Output = RunError>>,
     ) -> Result<(Fleet, Reports), RunError> {
+        if let (Target::Embedded(settings), None) = (&setting.plan.target, &setting.program) {
+            let (fleet, reports) = Self::of_tasks(setting.plan, settings, Clock::Machine, None).await?;
+            return Ok((Fleet { crew: setting.crew, ..fleet }, reports));
+        }
         let (lines, reports) = match &setting.plan.target {
             Target::Embedded(_) => ControlLinks::new(),
             // A server that is not embedded reports nothing.
@@ -146,15 +150,34 @@ impl Fleet {
     /// # Errors
     /// If their certificate is of no use.
     pub(crate) async fn in_memory(plan: &Plan, settings: &plan::Embedded, clock: Clock) -> Result<(Fleet, Reports), RunError> {
+        Self::of_tasks(plan, settings, clock, Some(Network::default())).await
+    }
+
+    /// The embedded servers of a plan as tasks of this process, on a network in memory or on sockets; they listen when this returns.
+    async fn of_tasks(
+        plan: &Plan,
+        settings: &plan::Embedded,
+        clock: Clock,
+        network: Option<Network>,
+    ) -> Result<(Fleet, Reports), RunError> {
         let identity = if settings.tls { Some(Identity::generate()?) } else { None };
         let trust = endpoint::trust(&plan.target, identity.as_ref().map(|identity| identity.certificate.as_str()));
-        let (network, (reports, receiver)) = (Network::default(), mpsc::unbounded_channel());
-        let (mut places, mut specs) = (Vec::new(), Vec::new());
+        let (reports, receiver) = mpsc::unbounded_channel();
+        let (mut places, mut specs, mut reserved) = (Vec::new(), Vec::new(), Vec::new());
+        // On sockets there may be others, who are none of the run's clients.
+        let key = if network.is_none() { Some(RunKey::generate()?) } else { None };
         for instance in 0..settings.instances {
-            // Any port will do: nobody else is there.
-            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, instance.saturating_add(1)));
+            let address = if network.is_some() {
+                // Any port will do: nobody else is there.
+                SocketAddr::from((Ipv4Addr::LOCALHOST, instance.saturating_add(1)))
+            } else {
+                let port = port::Reserved::new(IpAddr::V4(Ipv4Addr::LOCALHOST)).map_err(RunError::Io)?;
+                let address = port.addr();
+                reserved.push(port);
+                address
+            };
             let url = format!("{}://{address}/", if settings.tls { "wss" } else { "ws" });
-            places.push(Endpoint { memory: Some(network.clone()), ..endpoint::at(endpoint::read(&url)?, address, trust)? });
+            places.push(Endpoint { memory: network.clone(), key: key.clone(), ..endpoint::at(endpoint::read(&url)?, address, trust)? });
             specs.push(ServerSpec {
                 instance,
                 process: 0,
@@ -164,11 +187,11 @@ impl Fleet {
                 settings: settings.clone(),
                 identity: identity.clone(),
                 memory: memory::limit(),
-                key: None,
+                key: key.clone(),
                 real: false,
             });
         }
-        let keeper = Supervisor::Memory(InMemoryServers::new(network, clock, reports, specs));
+        let keeper = Supervisor::Memory(InMemoryServers::new(network, clock, reports, (specs, reserved)));
         let fleet = Fleet { keeper: Some(keeper), ..Self::bare(plan, places, Arc::default()) };
         for instance in 0..settings.instances {
             fleet.launch(instance).await?;
@@ -351,7 +374,7 @@ impl Fleet {
 
     /// Whether nothing of it is a process or a socket.
     pub(crate) fn is_in_memory(&self) -> bool {
-        matches!(self.keeper, Some(Supervisor::Memory(_)))
+        matches!(&self.keeper, Some(Supervisor::Memory(houses)) if houses.is_in_memory())
     }
 
     /// When a client whose last attempt began at `begun` may try again at the earliest. In memory nothing takes time, and one that does not
@@ -592,14 +615,15 @@ impl Fleet {
 }
 
 async fn launch_guard(setting: &TargetSetting<'_>, give_up: Pin<&mut impl Future<Output = RunError>>) -> Result<Guard, RunError> {
-    unless(give_up, async { Guard::launch_from(&setting.program).await.map_err(RunError::Target) }).await
+    let program = setting.program.as_deref().ok_or_else(|| RunError::NeedsProcesses { what: "this target".to_owned() })?;
+    unless(give_up, async { Guard::launch_from(program).await.map_err(RunError::Target) }).await
 }
 
 /// What a server process is to be, it hears over its link.
 fn recipe(setting: &TargetSetting<'_>, spec: &ServerSpec, url: String) -> Recipe {
     Recipe {
         spec: Spec {
-            argv: vec![setting.program.display().to_string(), "__server".into()],
+            argv: vec![setting.program.clone().unwrap_or_default().display().to_string(), "__server".into()],
             env: BTreeMap::new(),
             workdir: None,
             output: setting.output.clone(),

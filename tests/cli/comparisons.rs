@@ -1,7 +1,7 @@
 //! `compare` on run folders, and `run` that makes them: exit codes, what is printed, what is refused.
 
 use super::{LONG, Place, SHORT, command_target, until};
-use closestorm::api::{Options, Overrides, Scenario, Source};
+use closestorm::api::Scenario;
 use std::fs;
 use std::path::Path;
 
@@ -17,9 +17,7 @@ faults = [{ at = "1500ms", inject = { drop_rst = {} }, side = "client" }]
 /// Simulated run folders, one for each seed.
 fn simulate(place: &Place, side: &str, scenario: &str, seeds: std::ops::RangeInclusive<u64>) {
     for seed in seeds {
-        let source = Source::Text { name: "herd".to_owned(), text: scenario.to_owned() };
-        let overrides = Overrides { seed: Some(seed), ..Overrides::default() };
-        let outcome = Scenario::load(&source, &overrides).expect("a scenario").simulate(Options::default()).expect("a simulation");
+        let outcome = Scenario::from_toml(scenario).expect("a scenario").seed(seed).simulate().expect("a simulation");
         outcome.write_data(&place.path(side).join(seed.to_string())).expect("a run folder");
     }
 }

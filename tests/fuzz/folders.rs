@@ -2,7 +2,7 @@
 
 use super::fuzz;
 use clap::Parser as _;
-use closestorm::api::{Options, Scenario};
+use closestorm::api::Scenario;
 use closestorm::cli::Cli;
 use closestorm::cmd::run_command;
 use closestorm::metrics::Results;
@@ -129,8 +129,8 @@ fn put(folder: &Path, bytes: &[u8]) -> bool {
 fn run_folder() {
     let place = tempfile::tempdir().expect("a temporary folder");
     let run = place.path().join("run");
-    let scenario = Scenario::parse(SCENARIO).unwrap_or_else(|error| panic!("{error}"));
-    scenario.simulate(Options::default()).unwrap_or_else(|error| panic!("{error}")).write_data(&run).expect("a run folder");
+    let scenario = Scenario::from_toml(SCENARIO).unwrap_or_else(|error| panic!("{error}"));
+    scenario.simulate().unwrap_or_else(|error| panic!("{error}")).write_data(&run).expect("a run folder");
     fuzz("run_folder", &named(&run), |bytes| {
         let folder = copied(&run);
         if put(folder.path(), bytes) {

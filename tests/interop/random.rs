@@ -21,7 +21,7 @@ pub(super) const AT_ONCE: usize = 8;
 
 pub(super) fn on_sockets(plan: Plan, folder: &Path) -> Results {
     let places = Places {
-        program: env!("CARGO_BIN_EXE_closestorm").into(),
+        program: Some(env!("CARGO_BIN_EXE_closestorm").into()),
         output: folder.join("target.log"),
         warm_up: Duration::ZERO,
         by_hand: ByHand::default(),

@@ -3,6 +3,7 @@
 //! These are plain searches in text, not a parser: unit tests at the foot of a file and lines of comment are left out.
 
 mod imports;
+mod library;
 
 use imports::Imports;
 use std::collections::{BTreeMap, BTreeSet};
@@ -206,7 +207,7 @@ fn every_dependency_has_its_reason_and_is_used() {
 /// Whether code names the crate; plain features of tokio are switched on without being named.
 fn is_used(name: &str, section: &str) -> bool {
     let krate = name.replace('-', "_");
-    let folders: &[&str] = if section == "dependencies" { &["src"] } else { &["src", "tests", "benches"] };
+    let folders: &[&str] = if section == "dependencies" { &["src"] } else { &["src", "tests", "benches", "examples"] };
     let names = [format!("{krate}::"), format!("use {krate};")];
     folders.iter().flat_map(|folder| rust_files(&Path::new(ROOT).join(folder))).any(|file| {
         let text = read(&file);

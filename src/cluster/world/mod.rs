@@ -202,7 +202,7 @@ async fn with_workers(world: &Arc<World>, pid: i32, count: u32) -> Result<Result
     let setting = TargetSetting {
         real: None,
         plan: &world.plan,
-        program: program.to_owned(),
+        program: Some(program.to_owned()),
         output: output.to_owned(),
         workers: links_to(&members, count),
         crew: crew.clone(),

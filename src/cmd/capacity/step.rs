@@ -40,7 +40,7 @@ pub(super) fn plan(args: &Args, varied: &[Vary], values: &[f64]) -> Result<Plan,
 
 /// The command line that makes one step alone.
 fn command(args: &Args, varied: &[Vary], values: &[f64]) -> String {
-    let Overrides { set, clients, duration, seed, recorded: _, trust: _ } = vary::overrides(&args.changes, varied, values);
+    let Overrides { set, clients, duration, seed, target: _, recorded: _, trust: _ } = vary::overrides(&args.changes, varied, values);
     let mut words = vec!["closestorm".to_owned(), "run".to_owned(), args.scenario.clone()];
     words.extend(set.into_iter().flat_map(|set| ["--set".to_owned(), set]));
     words.extend(clients.into_iter().flat_map(|clients| ["--clients".to_owned(), clients.to_string()]));

@@ -75,7 +75,7 @@ pub(crate) async fn keep(link: LinkEnd, machine: impl Machine) -> Result<(), ipc
         Some(other) => return Err(ipc::LinkError::out_of_place(&other)),
         None => return Ok(()),
     };
-    let mut guard = Running {
+    let mut guard = RunningGuard {
         machine,
         mark,
         files,
@@ -124,7 +124,7 @@ async fn kill_everybody(machine: &mut impl Machine) {
     }
 }
 
-struct Running<M> {
+struct RunningGuard<M> {
     machine: M,
     mark: String,
     /// Soft limit of open files of programs that are not our own.
@@ -154,7 +154,7 @@ impl GuardSlot {
     }
 }
 
-impl<M: Machine> Running<M> {
+impl<M: Machine> RunningGuard<M> {
     /// Carries out an order; an error is one of the link, not of the order.
     fn obey(&mut self, order: GuardOrder, orders: &mut ipc::Receiver<GuardOrder>) -> Result<(), ipc::LinkError> {
         let (id, slot, outcome) = match order {
@@ -347,7 +347,7 @@ mod tests {
         let (ours, _theirs) = ipc::pair().unwrap();
         let (notices, _orders, _) = ipc::open::<Notice, GuardOrder>(ours, PROTOCOL).unwrap();
         let ended = GuardSlot { leader: 5, leader_runs: false, killed: false };
-        let mut guard = Running {
+        let mut guard = RunningGuard {
             machine: BeginsAnother::default(),
             mark: "m".to_owned(),
             files: None,
