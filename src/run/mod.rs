@@ -554,7 +554,8 @@ mod tests {
         // An open connection has its own state beside it, and no buffers while nothing is under way.
         let task = size(|shared| client::live(shared, ClientIndex(0), Duration::ZERO));
         assert!(task <= 832, "{task}");
-        assert!(size_of::<crate::ws::connection::Connection>() <= 296, "{}", size_of::<crate::ws::connection::Connection>());
+        // Timers of the runtime with several threads, which only tests have, take 8 bytes more.
+        assert!(size_of::<crate::ws::connection::Connection>() <= 304, "{}", size_of::<crate::ws::connection::Connection>());
         assert!(size_of::<crate::load::registry::ClientSlot>() <= 136);
     }
 }

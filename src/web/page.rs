@@ -46,7 +46,7 @@ impl LivePage {
     /// The run stands so now.
     pub(super) fn add(&self, update: Update) {
         let mut run = lock(&self.run);
-        run.add(update);
+        run.add(update.at, update.state, update.rates);
         if self.state.receiver_count() > 0 {
             self.state.send_replace(PageState::Running(event(None, "state", &run.json())));
         }

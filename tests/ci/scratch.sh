@@ -21,27 +21,27 @@ clean() {
     as_root rm -rf --one-file-system "$folder"
 }
 trap clean EXIT
-mkdir -p "$folder/tmp" "$folder/work" "$folder/proc" "$folder/dev"
+mkdir -p "$folder/tmp" "$folder/data" "$folder/proc" "$folder/dev"
 # Every container has these.
 as_root mount -t proc proc "$folder/proc"
 as_root mount --bind /dev "$folder/dev"
 cp "$program" "$folder/closestorm"
 ln -s closestorm "$folder/toxiproxy-server"
 chmod 755 "$folder"
-chmod 1777 "$folder/tmp" "$folder/work"
+chmod 1777 "$folder/tmp" "$folder/data"
 
 within() { as_root chroot --userspec=65532:65532 "$folder" "$@"; }
 within /closestorm --version
-within /closestorm run default --clients 50 --duration 5s --out /work/run --quiet --allow-inconclusive
-test -s "$folder/work/run/report.html"
+within /closestorm run default --clients 50 --duration 5s --out /data/run --quiet --allow-inconclusive
+test -s "$folder/data/run/report.html"
 
 # Testcontainers waits until /version answers, at this port; here at another, which is free.
 # shellcheck disable=SC2086
 exec_within() { exec $sudo chroot --userspec=65532:65532 "$folder" "$@"; }
-exec_within /toxiproxy-server -host=127.0.0.1 -port=0 >"$folder/work/proxy.log" 2>&1 &
+exec_within /toxiproxy-server -host=127.0.0.1 -port=0 >"$folder/data/proxy.log" 2>&1 &
 proxy=$!
 for _ in $(seq 100); do
-    api=$(sed -n 's|^control API on \(http://.*\)$|\1|p' "$folder/work/proxy.log")
+    api=$(sed -n 's|^control API on \(http://.*\)$|\1|p' "$folder/data/proxy.log")
     [ -z "$api" ] || break
     sleep 0.1
 done

@@ -7,12 +7,12 @@ use super::{anchor, document, scenario};
 use crate::expect::Expectation;
 use crate::metrics::latency::supported;
 use crate::metrics::timeline;
+use crate::metrics::{Rates, Snapshot};
 use crate::number;
 use crate::plan::Plan;
 use crate::plot::draw::escape;
 use crate::plot::{self, Mark};
 use crate::report::content::{self, WHAT_HAPPENED};
-use crate::snapshots::Update;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -46,7 +46,9 @@ pub(crate) struct LiveRun {
     cohorts: Vec<PageCohort>,
     /// Connections that ended, by bar and code.
     closes: BTreeMap<(u64, u16), u64>,
-    latest: Update,
+    at: Duration,
+    latest: Snapshot,
+    rates: Rates,
 }
 
 impl LiveRun {
@@ -74,15 +76,17 @@ impl LiveRun {
             cohorts: names.iter().map(cohort).collect(),
             names,
             closes: BTreeMap::new(),
-            latest: Update::default(),
+            at: Duration::ZERO,
+            latest: Snapshot::default(),
+            rates: Rates::default(),
         }
     }
 
     /// The run stands so now.
-    pub(crate) fn add(&mut self, update: Update) {
-        let happened = update.at.saturating_sub(BETWEEN / 2).min(self.duration);
+    pub(crate) fn add(&mut self, at: Duration, state: Snapshot, rates: Rates) {
+        let happened = at.saturating_sub(BETWEEN / 2).min(self.duration);
         let point = (happened.as_millis() as u64 / self.step_ms) as usize;
-        let before = &self.latest.state;
+        let before = &self.latest;
         for cohort in &mut self.cohorts {
             let open = cohort.open.last().copied().unwrap_or(0);
             // Where no snapshot came in between, nothing is known to have changed.
@@ -92,7 +96,7 @@ impl LiveRun {
                 *open = 0;
             }
         }
-        for (place, now) in update.state.cohorts.iter().enumerate() {
+        for (place, now) in state.cohorts.iter().enumerate() {
             let was = before.cohorts.get(place).copied().unwrap_or_default();
             let Some(cohort) = self.cohorts.get_mut(place.min(self.names.len().saturating_sub(1))) else { continue };
             if let (Some(open), Some(attempts)) = (cohort.open.last_mut(), cohort.attempts.last_mut()) {
@@ -101,13 +105,13 @@ impl LiveRun {
             }
         }
         let bar = happened.as_secs() / data::bar_s(self.duration.as_millis() as u64);
-        for (code, count) in &update.state.closes {
+        for (code, count) in &state.closes {
             let more = count.saturating_sub(before.closes.get(code).copied().unwrap_or(0));
             if more > 0 {
                 *self.closes.entry((bar, *code)).or_default() += more;
             }
         }
-        self.latest = update;
+        (self.at, self.latest, self.rates) = (at, state, rates);
     }
 
     /// The page as the run stands; it follows the stream of events at `events` beside it.
@@ -166,7 +170,7 @@ impl LiveRun {
     }
 
     fn closes(&self) -> PageCloses {
-        let (codes, others) = data::most_frequent(self.latest.state.closes.iter().map(|(code, count)| (*code, *count)));
+        let (codes, others) = data::most_frequent(self.latest.closes.iter().map(|(code, count)| (*code, *count)));
         let mut cells: BTreeMap<(u64, usize), u64> = BTreeMap::new();
         for ((bar, code), count) in &self.closes {
             let place = codes.iter().position(|kept| kept == code).unwrap_or(codes.len());
@@ -190,17 +194,17 @@ impl LiveRun {
             let again_us = fault.firings[1..fired].iter().map(|at| us(*at)).collect();
             Some(Mark::of_fault((&fault.name, so_far.fired), (us(from), until_us), again_us, self.faults.len()))
         };
-        let mut marks: Vec<Mark> = self.faults.iter().zip(&self.latest.state.faults).filter_map(mark).collect();
+        let mut marks: Vec<Mark> = self.faults.iter().zip(&self.latest.faults).filter_map(mark).collect();
         marks.sort_by_key(|mark| mark.from_us);
         marks
     }
 
     fn outages(&self) -> u64 {
-        self.latest.state.recovered + self.latest.state.disconnected
+        self.latest.recovered + self.latest.disconnected
     }
 
     fn curve(&self) -> PageCurve {
-        let (outages, state) = (self.outages(), &self.latest.state);
+        let (outages, state) = (self.outages(), &self.latest);
         let mut back = 0;
         let step = |(us, count): (u64, u64)| {
             back += count;
@@ -214,21 +218,18 @@ impl LiveRun {
             .filter(|(_, so_far)| so_far.fired > 0)
             .filter_map(|(fault, _)| fault.firings.first())
             .min();
-        let watched = first.map_or(0, |first| self.latest.at.saturating_sub(*first).as_micros() as u64);
+        let watched = first.map_or(0, |first| self.at.saturating_sub(*first).as_micros() as u64);
         let until_us = watched.max(steps.last().map_or(0, |(us, _)| *us));
         PageCurve { cohort: None, outages, back, supported: supported(outages as f64), until_us, steps }
     }
 
     fn live(&self) -> PageLive {
-        let (state, at) = (&self.latest.state, self.latest.at.min(self.duration));
+        let (state, at) = (&self.latest, self.at.min(self.duration));
         let count = |what, n| (what, number::count(n));
         let mut figures =
             vec![count("clients planned", self.clients), count("open now", state.open), count("disconnected now", state.disconnected)];
         figures.extend((state.lost > 0).then(|| count("gave up", state.lost)));
-        figures.extend([
-            ("attempts a second", number::quantity(self.latest.rates.attempts.round())),
-            count("attempts failed", state.failed()),
-        ]);
+        figures.extend([("attempts a second", number::quantity(self.rates.attempts.round())), count("attempts failed", state.failed())]);
         let quantile = |q| match state.reconnect.quantile(q, self.outages()) {
             _ if self.outages() == 0 => "—".to_owned(),
             Some(us) => number::time(us),
@@ -260,7 +261,7 @@ impl LiveFault {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::metrics::{CohortSoFar, FaultSoFar, Snapshot};
+    use crate::metrics::{CohortSoFar, FaultSoFar};
     use crate::scenario::{Overrides, Source, load};
 
     fn plan(text: &str) -> Plan {
@@ -284,7 +285,7 @@ mod tests {
             state.closes = BTreeMap::from([(1006, n), (4000, n / 10)]);
             state.faults = vec![FaultSoFar { fired: u64::from(n > 10), injected: 30 }];
             state.reconnect.add(123_456, n / 20);
-            run.add(Update { at, state, ..Update::default() });
+            run.add(at, state, Rates::default());
         }
     }
 
@@ -322,7 +323,7 @@ mod tests {
         let cohorts: String = (0..130).map(|n| format!("[clients.c{n}]\ncount = 1\n")).collect();
         let mut run = LiveRun::of(&plan(&format!("duration = '10s'\n{cohorts}")));
         let state = Snapshot { cohorts: vec![CohortSoFar { open: 1, attempts: 1 }; 130], ..Snapshot::default() };
-        run.add(Update { at: BETWEEN, state, ..Update::default() });
+        run.add(BETWEEN, state, Rates::default());
         assert_eq!((run.cohorts.len(), run.cohorts[99].open[0], run.cohorts[0].open[0]), (100, 31, 1));
     }
 
