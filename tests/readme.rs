@@ -49,7 +49,7 @@ fn every_command_has_a_page_with_all_its_options() {
         let page = read(&format!("docs/commands/{}.md", command.get_name()));
         let section = page.split("\n## Options\n").nth(1).unwrap_or_else(|| panic!("{}: no options", command.get_name()));
         let section = section.split("\n## ").next().unwrap_or_default();
-        let mut told: Vec<&str> = section.split("`--").skip(1).filter_map(|rest| rest.split(['`', ' ']).next()).collect();
+        let mut told: Vec<&str> = section.split("`--").skip(1).filter_map(|rest| rest.split(['`', ' ', '=']).next()).collect();
         let mut taken: Vec<&str> =
             command.get_arguments().filter_map(clap::Arg::get_long).filter(|long| !everywhere.contains(long)).collect();
         told.sort_unstable();

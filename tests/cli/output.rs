@@ -151,6 +151,21 @@ fn the_dashboard_gives_the_terminal_back_however_the_run_ends() {
     });
 }
 
+/// Beside its schedule, and the notices of the run say so.
+#[test]
+#[ignore = "long: scripts/test"]
+fn a_key_fires_a_fault_of_the_scenario_now() {
+    let place = Place::with(&SHORT.replace("1500ms", "4s"));
+    // After the crash of the plan, and keys that are no fault of it.
+    let run = "$C run test.toml --out run --allow-inconclusive";
+    let line = format!("(sleep 2.5; printf '921'; sleep 3) | script -qec \"stty cols 80 rows 24; {run}\" /dev/null");
+    let Some(text) = place.in_time(|| in_terminal(&place, 80, &line)) else { return };
+    let summary = place.json("run/summary.json");
+    assert_eq!(summary["faults"][0]["fired"], 2, "{text:?}");
+    let notices = summary["notices"].to_string();
+    assert!(notices.contains("was fired by hand, beside the plan"), "{notices}");
+}
+
 #[test]
 #[ignore = "long: scripts/test"]
 fn plain_progress_is_lines_on_a_terminal_too() {
