@@ -63,8 +63,14 @@ async fn a_scenario_runs_on_sockets_and_its_outcome_is_written_with_charts() {
 #[ignore = "long: scripts/test"]
 async fn a_server_that_forgets_the_close_frame_fails_the_test_of_its_deploys() {
     let (right, wrong) = tokio::join!(axum_server::test_deploys(true), axum_server::test_deploys(false));
-    let (right, wrong) = (right.expect("a run"), wrong.expect("a run"));
+    let (right, mut wrong) = (right.expect("a run"), wrong.expect("a run"));
     passed(&right);
+    // A busy machine is late, and then nothing is decided.
+    for _ in 0..5 {
+        if wrong.summary().generator.saturated {
+            wrong = axum_server::test_deploys(false).await.expect("a run");
+        }
+    }
     let (web, summary) = (right.cohort("web"), right.summary());
     // A client may reach the old version once more while that stops.
     assert!(web.closes(1001) >= 400 && summary.reconnect.recovered >= 400, "{}", right.text(100));
