@@ -16,7 +16,7 @@ impl Default for StopHandle {
 }
 
 impl StopHandle {
-    /// Stops every run that was given this handle; one that has not begun ends with [`Error::Stopped`]. Calling it again has no effect.
+    /// Stops every run that was given this handle; one that has not begun ends with [`Error::Stopped`](super::Error::Stopped). Calling it again has no effect.
     pub fn stop(&self) {
         self.0.send_replace(true);
     }
