@@ -1,6 +1,6 @@
 //! How a client comes back, from waits that were seen: which schedule, which numbers, how sure, and whether it fits at all.
 //!
-//! [`fit`] compares families of the parameter model of `reconnect` by the Bayesian information criterion. Intervals are of the posterior, which
+//! [`fit()`] compares families of the parameter model of `reconnect` by the Bayesian information criterion. Intervals are of the posterior, which
 //! is right at edges of uniform distributions too, where the usual ± two deviations are not.
 
 mod explore;

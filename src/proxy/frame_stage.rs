@@ -28,7 +28,7 @@ pub(crate) struct StageRules {
     pub(crate) ack: CloseAck,
     /// Pongs that answer pings of a fault: their length in bytes.
     pub(crate) own_pongs: Vec<u64>,
-    /// Whether each message is asked about: see [`FrameStage::asked`].
+    /// Whether each message is asked about before it is passed on.
     pub(crate) asks: bool,
     /// Changed frames are masked: they come from a client.
     pub(crate) masks: bool,

@@ -1,7 +1,5 @@
 //! The tests of docs/from-node.md and docs/from-python.md, as they are printed there, by Vitest and pytest.
 
-#![expect(clippy::disallowed_methods, reason = "runners of tests, on threads that carry nobody")]
-
 use super::documents::{Document, read};
 use super::{home, left_out, node};
 use std::path::Path;

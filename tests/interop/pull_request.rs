@@ -1,7 +1,5 @@
 //! The life of pull requests, as docs/ci.md recommends it: a main branch keeps a baseline, and each branch is told what it changed.
 
-#![expect(clippy::disallowed_methods, reason = "a script that runs a minute, on a thread that carries nobody")]
-
 use super::{alone, home, left_out, node};
 use serde_json::Value;
 use std::path::Path;
