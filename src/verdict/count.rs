@@ -139,17 +139,17 @@ fn decided(evidence: &Evidence, expectation: &Expectation, seen: f64, (least, mo
         Metric::Attempts => format!("no data: {NOT_REACHED}"),
         // They are neither back nor given up.
         Metric::ClientsLost => {
-            let (gave_up, away) = (total(evidence, Metric::ClientsLost, &expectation.labels), away_at_end(evidence, &expectation.labels));
-            format!("{gave_up} gave up, but {}: they may be lost", still(away))
+            let (gave_up, away) = (total(evidence, Metric::ClientsLost, &expectation.labels), overdue(evidence, &expectation.labels));
+            format!("{gave_up} gave up, but {}, for longer than any that came back: they may be lost", still(away))
         }
         _ => format!("no data: {NOT_TOLD}"),
     })
 }
 
-/// How many more of these there may have been than was seen, of real clients; and clients that were still away at the end, who may be lost.
+/// How many more of these there may have been than was seen, of real clients; and clients that are overdue at the end, who may be lost.
 fn untold(evidence: &Evidence, metric: Metric, labels: &Labels) -> f64 {
     match (metric, labels.outcome) {
-        (Metric::ClientsLost, _) => away_at_end(evidence, labels) as f64,
+        (Metric::ClientsLost, _) => overdue(evidence, labels) as f64,
         _ if evidence.seen_from == SeenFrom::Client => 0.0,
         // What was opened or rejected had reached the server.
         (Metric::Attempts, None) if labels.status.is_some() => 0.0,
@@ -232,6 +232,16 @@ pub(super) fn still_away(evidence: &Evidence, labels: &Labels) -> Option<String>
 
 fn still(away: u64) -> String {
     format!("{away} {} still disconnected at the end", word_of(away, "was", "were"))
+}
+
+/// Of those still away the ones that were so for twice as long as the longest outage that ended: all, where none did. Where faults go on to the
+/// end of a run, some clients are always on their way back.
+fn overdue(evidence: &Evidence, labels: &Labels) -> u64 {
+    let keep = |row: &Distribution| fits(&labels.cohort, Some(&row.cohort)) && fits(&labels.fault, row.fault.as_ref());
+    let times = evidence.times("reconnect_time", None, keep);
+    let longest = times.ended.max().unwrap_or(0);
+    let long: u64 = times.censored.steps().filter(|(us, _)| *us >= 2 * longest).map(|(_, count)| count).sum();
+    long.min(away_at_end(evidence, labels))
 }
 
 /// Outages that the end of the run cut, but for those of clients that left by plan.

@@ -319,7 +319,7 @@ fn none_that_gave_up_are_not_taken_for_back() {
     evidence.counts.push(CountRow { cohort: "ios".to_owned(), ..attempts(3, "begun", 10) });
     let row = |text| judge(&evidence, &[expectation(text)]).expectations.remove(0);
     let reason = |text| judge(&evidence, &[expectation(text)]).reasons.remove(0);
-    let said = "clients_lost count == 0: 0 gave up, but 50 were still disconnected at the end: they may be lost";
+    let said = "clients_lost count == 0: 0 gave up, but 50 were still disconnected at the end, for longer than any that came back: they may be lost";
     assert_eq!((row("clients_lost count == 0").result.as_str(), reason("clients_lost count == 0").as_str()), ("inconclusive", said));
     // Whatever becomes of them.
     let few = row("clients_lost count < 51");
