@@ -10,7 +10,7 @@ use crate::results::Evidence;
 use crate::results::hlog::Distribution;
 use crate::results::record::CountRow;
 use crate::results::tables::LEFT;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// Of attempts of real clients.
@@ -234,14 +234,20 @@ fn still(away: u64) -> String {
     format!("{away} {} still disconnected at the end", word_of(away, "was", "were"))
 }
 
-/// Of those still away the ones that were so for twice as long as the longest outage that ended: all, where none did. Where faults go on to the
-/// end of a run, some clients are always on their way back.
+/// Of those still away the ones that were so for twice as long as the longest outage of their cohort that ended: all, where none did. Where
+/// faults go on to the end of a run, some clients are always on their way back.
 fn overdue(evidence: &Evidence, labels: &Labels) -> u64 {
-    let keep = |row: &Distribution| fits(&labels.cohort, Some(&row.cohort)) && fits(&labels.fault, row.fault.as_ref());
-    let times = evidence.times("reconnect_time", None, keep);
-    let longest = times.ended.max().unwrap_or(0);
-    let long: u64 = times.censored.steps().filter(|(us, _)| *us >= 2 * longest).map(|(_, count)| count).sum();
-    long.min(away_at_end(evidence, labels))
+    let of_cohort = |cohort: &String| {
+        let labels = Labels { cohort: Some(cohort.clone()), ..labels.clone() };
+        let keep = |row: &Distribution| row.cohort == *cohort && fits(&labels.fault, row.fault.as_ref());
+        let times = evidence.times("reconnect_time", None, keep);
+        let longest = times.ended.max().unwrap_or(0);
+        let long: u64 = times.censored.steps().filter(|(us, _)| *us >= 2 * longest).map(|(_, count)| count).sum();
+        long.min(away_at_end(evidence, &labels))
+    };
+    let rows = evidence.distributions.iter().filter(|row| row.metric.starts_with("reconnect_time"));
+    let cohorts: BTreeSet<&String> = rows.map(|row| &row.cohort).filter(|cohort| fits(&labels.cohort, Some(cohort))).collect();
+    cohorts.into_iter().map(of_cohort).sum()
 }
 
 /// Outages that the end of the run cut, but for those of clients that left by plan.

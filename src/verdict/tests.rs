@@ -321,6 +321,16 @@ fn none_that_gave_up_are_not_taken_for_back() {
     let reason = |text| judge(&evidence, &[expectation(text)]).reasons.remove(0);
     let said = "clients_lost count == 0: 0 gave up, but 50 were still disconnected at the end, for longer than any that came back: they may be lost";
     assert_eq!((row("clients_lost count == 0").result.as_str(), reason("clients_lost count == 0").as_str()), ("inconclusive", said));
+    // In a cohort to which nobody came back, however long others took.
+    let mut alone = evidence.clone();
+    alone.distributions = vec![
+        distribution("reconnect_time", "web", Some("crash"), &[(30_000_000, 10)]),
+        distribution("reconnect_time_censored", "ios", Some("crash"), &[(31_000_000, 10)]),
+    ];
+    assert_eq!(judge(&alone, &[expectation("clients_lost count == 0")]).result, "inconclusive");
+    // As long as others: on the way back.
+    alone.distributions[1].cohort = "web".to_owned();
+    assert_eq!(judge(&alone, &[expectation("clients_lost count == 0")]).result, "pass");
     // Whatever becomes of them.
     let few = row("clients_lost count < 51");
     assert_eq!((few.result.as_str(), few.note.as_deref()), ("pass", Some("gave up; 50 more were still disconnected at the end")));

@@ -231,9 +231,14 @@ fn help(frame: &mut Frame<'_>, area: Rect, look: DashboardLook) {
         DashboardLook { paused: true, .. } => {
             ("the view is paused, the run is not · p goes on · q stops the run", look.colour(Color::Yellow))
         }
-        DashboardLook { fires: 0, .. } => ("q stop the run and write its results · p pause the view", look.dim()),
-        DashboardLook { fires: 1, .. } => ("q stop the run and write its results · p pause the view · 1 fire the fault now", look.dim()),
-        _ => ("q stop the run and write its results · p pause the view · 1 to 9 fire a fault now", look.dim()),
+        DashboardLook { fires, .. } => {
+            let fire = match fires {
+                0 => String::new(),
+                1 => " · 1 fire the fault now".to_owned(),
+                many => format!(" · 1 to {many} fire a fault now"),
+            };
+            (&*format!("q stop the run and write its results · p pause the view{fire}"), look.dim())
+        }
     };
     frame.render_widget(Paragraph::new(text).style(style).alignment(Alignment::Left), area);
 }
